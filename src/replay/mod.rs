@@ -1,0 +1,47 @@
+//! Which counters of one sender were seen. Knows no keys, no topics and no storage.
+
+mod window;
+
+use core::fmt;
+
+pub use window::{Tombstone, Window};
+
+/// What is known about a message that is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// Not seen before. This claims no freshness: an old message may come for the first time.
+    New,
+    /// The rule asks for no check.
+    Unchecked,
+}
+
+/// Why an authentic message is not delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rejected {
+    /// The counter was seen. MQTT repeats messages on its own: this is no attack.
+    Duplicate,
+    /// The counter is below what is remembered. It may be a genuine message.
+    TooOld,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::New => "new",
+            Self::Unchecked => "unchecked",
+        })
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Duplicate => "the message was delivered before",
+            Self::TooOld => "the counter is below the replay window",
+        })
+    }
+}
+
+impl core::error::Error for Rejected {}

@@ -1,0 +1,183 @@
+//! Topic filters: which names one matches, and whether two have a name in common.
+
+use core::fmt;
+
+use super::{MAX_TOPIC_LEN, TopicName, name::Levels};
+
+/// A valid MQTT topic filter, `$share/<group>/` in front included.
+///
+/// ```
+/// use mqtt_seal::topic::{TopicFilter, TopicName};
+/// let filter = TopicFilter::parse("plant/+/temp").unwrap();
+/// assert!(filter.matches(TopicName::parse("plant/a/temp").unwrap()));
+/// assert!(filter.overlaps(TopicFilter::parse("#").unwrap()));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TopicFilter<'a> {
+    text: &'a str,
+    group: Option<&'a str>,
+    pattern: &'a str,
+}
+
+/// Why a text is no topic filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FilterError {
+    /// It has no characters.
+    Empty,
+    /// It has more than 65,535 bytes.
+    TooLong,
+    /// It contains U+0000.
+    Nul,
+    /// `#` or `+` does not stand alone in its level.
+    PartialLevel,
+    /// `#` is not the last level.
+    HashNotLast,
+    /// `$share/` without a group, with a wildcard in the group, or without a filter behind it.
+    Share,
+}
+
+impl fmt::Display for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "a topic filter has at least one character",
+            Self::TooLong => "a topic filter has at most 65535 bytes",
+            Self::Nul => "a topic filter must not contain U+0000",
+            Self::PartialLevel => "'+' and '#' stand alone in their level, as in \"a/+/b\"",
+            Self::HashNotLast => "'#' is the last level of a filter, as in \"a/#\"",
+            Self::Share => {
+                "a shared filter is \"$share/group/filter\", the group without '+' and '#'"
+            }
+        })
+    }
+}
+
+impl core::error::Error for FilterError {}
+
+impl<'a> TopicFilter<'a> {
+    /// Checks `text`.
+    ///
+    /// # Errors
+    /// [`FilterError`] with the first rule that `text` breaks.
+    pub fn parse(text: &'a str) -> Result<Self, FilterError> {
+        if text.is_empty() {
+            return Err(FilterError::Empty);
+        }
+        if text.len() > MAX_TOPIC_LEN {
+            return Err(FilterError::TooLong);
+        }
+        if text.contains('\0') {
+            return Err(FilterError::Nul);
+        }
+        let (group, pattern) = split_share(text)?;
+        let mut levels = pattern.split('/').peekable();
+        while let Some(level) = levels.next() {
+            match level {
+                "#" if levels.peek().is_some() => return Err(FilterError::HashNotLast),
+                "#" | "+" => {}
+                _ if level.contains(['+', '#']) => return Err(FilterError::PartialLevel),
+                _ => {}
+            }
+        }
+        Ok(Self {
+            text,
+            group,
+            pattern,
+        })
+    }
+
+    /// The whole filter, `$share/<group>/` included.
+    #[must_use]
+    pub const fn as_str(self) -> &'a str {
+        self.text
+    }
+
+    /// The group of a shared subscription.
+    #[must_use]
+    pub const fn share_group(self) -> Option<&'a str> {
+        self.group
+    }
+
+    /// Whether `name` is matched. A leading wildcard does not match a name that begins with `$`
+    /// (MQTT 5.0 §4.7.2).
+    #[must_use]
+    pub fn matches(self, name: TopicName<'_>) -> bool {
+        let mut names = name.levels();
+        let mut first = true;
+        for pattern in self.pattern.split('/') {
+            if first && name.is_reserved() && matches!(pattern, "#" | "+") {
+                return false;
+            }
+            first = false;
+            if pattern == "#" {
+                return true;
+            }
+            match names.next() {
+                Some(level) if pattern == "+" || pattern == level => {}
+                _ => return false,
+            }
+        }
+        names.next().is_none()
+    }
+
+    /// Whether some topic name is matched by both filters. Groups play no part.
+    #[must_use]
+    pub fn overlaps(self, other: TopicFilter<'_>) -> bool {
+        let (mut a, mut b) = (self.levels(), other.levels());
+        let mut first = true;
+        // the only name so far is the empty one, which is no topic name
+        let mut empty = true;
+        loop {
+            match (a.next(), b.next()) {
+                (None, None) => return !empty,
+                // '#' matches the parent level too, and whatever follows
+                (Some("#"), None) | (None, Some("#")) => return !empty,
+                (Some("#"), rest) | (rest, Some("#")) => return !(first && is_reserved(rest)),
+                (Some(x), Some(y)) => {
+                    let wild = x == "+" || y == "+";
+                    if first && wild && (is_reserved(Some(x)) || is_reserved(Some(y))) {
+                        return false;
+                    }
+                    if !wild && x != y {
+                        return false;
+                    }
+                    empty = first && (x.is_empty() || y.is_empty());
+                }
+                _ => return false,
+            }
+            first = false;
+        }
+    }
+
+    fn levels(self) -> Levels<'a> {
+        Levels::of(self.pattern)
+    }
+}
+
+impl fmt::Display for TopicFilter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+fn is_reserved(level: Option<&str>) -> bool {
+    level.is_some_and(|level| level.starts_with('$'))
+}
+
+/// Splits `$share/group/filter` (MQTT 5.0 §4.8.2); a filter that is not shared has no group.
+fn split_share(text: &str) -> Result<(Option<&str>, &str), FilterError> {
+    let Some(shared) = text.strip_prefix("$share/") else {
+        return Ok((None, text));
+    };
+    match shared.split_once('/') {
+        Some((group, pattern))
+            if !group.is_empty() && !group.contains(['+', '#']) && !pattern.is_empty() =>
+        {
+            Ok((Some(group), pattern))
+        }
+        _ => Err(FilterError::Share),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,76 @@
+use super::*;
+use proptest::prelude::*;
+use std::{format, string::String, vec, vec::Vec};
+
+fn filter(text: &str) -> TopicFilter<'_> {
+    TopicFilter::parse(text).unwrap()
+}
+
+#[test]
+fn error_texts_say_the_rule() {
+    let cases = [
+        ("", "a topic filter has at least one character"),
+        ("a\0", "a topic filter must not contain U+0000"),
+        (
+            "a+/b",
+            "'+' and '#' stand alone in their level, as in \"a/+/b\"",
+        ),
+        ("#/a", "'#' is the last level of a filter, as in \"a/#\""),
+        (
+            "$share/+/a",
+            "a shared filter is \"$share/group/filter\", the group without '+' and '#'",
+        ),
+    ];
+    for (text, message) in cases {
+        assert_eq!(
+            format!("{}", TopicFilter::parse(text).unwrap_err()),
+            message
+        );
+    }
+}
+
+#[test]
+fn share_group_is_split_off() {
+    assert_eq!(filter("$share/g/a/#").share_group(), Some("g"));
+    assert_eq!(filter("a/#").share_group(), None);
+    assert_eq!(filter("$shared/g/a").share_group(), None);
+}
+
+/// All names of up to three levels over a small alphabet, `$` and the empty level included.
+fn names() -> Vec<String> {
+    let levels = ["", "a", "b", "$s"];
+    let mut names: Vec<String> = levels.iter().map(|level| String::from(*level)).collect();
+    for _ in 0..2 {
+        let longer: Vec<String> = names
+            .iter()
+            .flat_map(|name| levels.map(|level| format!("{name}/{level}")))
+            .collect();
+        names.extend(longer);
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+proptest! {
+    #[test]
+    fn overlap_agrees_with_a_search_over_names(
+        a in prop::collection::vec(prop::sample::select(vec!["", "a", "b", "$s", "+"]), 1..3),
+        b in prop::collection::vec(prop::sample::select(vec!["", "a", "b", "$s", "+"]), 1..3),
+        hash in any::<(bool, bool)>(),
+    ) {
+        let text = |levels: &[&str], hash: bool| {
+            let mut text = levels.join("/");
+            if hash { text.push_str("/#"); }
+            text
+        };
+        let (a, b) = (text(&a, hash.0), text(&b, hash.1));
+        prop_assume!(!a.is_empty() && !b.is_empty());
+        let (a, b) = (filter(&a), filter(&b));
+        let common = names().iter().any(|name| {
+            let name = TopicName::parse(name).unwrap();
+            a.matches(name) && b.matches(name)
+        });
+        prop_assert_eq!(a.overlaps(b), common);
+        prop_assert_eq!(b.overlaps(a), common);
+    }
+}

@@ -1,0 +1,178 @@
+//! The associated data: the `Enc_structure` of a COSE_Encrypt0 (RFC 9052 §5.3), so that a sealed
+//! payload is COSE in another dress.
+
+use super::property::Property;
+
+const CONTEXT: &str = "Encrypt0";
+const NAME: &str = "mqtt-seal v1";
+const UNSIGNED: u8 = 0;
+const NEGATIVE: u8 = 1;
+const BYTES: u8 = 2;
+const TEXT: u8 = 3;
+const ARRAY: u8 = 4;
+const MAP: u8 = 5;
+const NULL: &[u8] = &[0xF6];
+/// The properties that `bind` covers; 0x01 never is (SPEC §5).
+const BOUND: [u8; 4] = [0x03, 0x08, 0x09, 0x26];
+
+/// What is authenticated beside the plain text.
+#[derive(Debug, Clone, Copy)]
+pub struct Aad<'a> {
+    /// The suite's number.
+    pub suite: u16,
+    /// The suite's algorithm in the COSE registry.
+    pub cose_algorithm: i32,
+    /// All bytes before the commitment.
+    pub header: &'a [u8],
+    /// The topic as the rule binds it; empty under `carried`.
+    pub topic: &'a str,
+    /// The packet's properties if the rule binds them.
+    pub bind: Option<&'a [Property<'a>]>,
+}
+
+impl Aad<'_> {
+    /// Writes the associated data into `buf` and returns it; `None` if `buf` is too small.
+    #[must_use]
+    pub fn write<'b>(&self, buf: &'b mut [u8]) -> Option<&'b [u8]> {
+        let mut len = 0_usize;
+        let mut fits = true;
+        self.encode(|part| {
+            let end = len.saturating_add(part.len());
+            match buf.get_mut(len..end) {
+                Some(slot) => slot.copy_from_slice(part),
+                None => fits = false,
+            }
+            len = end;
+        });
+        buf.get(..len).filter(|_| fits)
+    }
+
+    /// Bytes that [`Aad::encode`] makes.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        let mut len = 0_usize;
+        self.encode(|part| len = len.saturating_add(part.len()));
+        len
+    }
+
+    /// Writes the associated data, in pieces, to `put`.
+    // SPEC §5
+    pub fn encode(&self, mut put: impl FnMut(&[u8])) {
+        // protected = {1: alg}: a map of one pair, both numbers
+        let mut protected = Small::default();
+        head(MAP, 1, |part| protected.put(part));
+        head(UNSIGNED, 1, |part| protected.put(part));
+        match u64::try_from(self.cose_algorithm) {
+            Ok(algorithm) => head(UNSIGNED, algorithm, |part| protected.put(part)),
+            Err(_) => head(NEGATIVE, negative(self.cose_algorithm), |part| {
+                protected.put(part)
+            }),
+        }
+        let mut external_len = 0_u64;
+        self.external(|part| external_len = external_len.saturating_add(len(part)));
+
+        head(ARRAY, 3, &mut put);
+        string(TEXT, CONTEXT.as_bytes(), &mut put);
+        string(BYTES, protected.as_bytes(), &mut put);
+        head(BYTES, external_len, &mut put);
+        self.external(put);
+    }
+
+    /// `external_aad` alone, which a COSE library is given.
+    pub fn external(&self, mut put: impl FnMut(&[u8])) {
+        head(ARRAY, 5, &mut put);
+        string(TEXT, NAME.as_bytes(), &mut put);
+        head(UNSIGNED, u64::from(self.suite), &mut put);
+        string(BYTES, self.header, &mut put);
+        string(TEXT, self.topic.as_bytes(), &mut put);
+        match self.bind {
+            None => head(MAP, 0, &mut put),
+            Some(properties) => bind(properties, &mut put),
+        }
+    }
+}
+
+/// A map of exactly {3, 8, 9, 38}: the value, or null; under 38 an array of pairs.
+fn bind(properties: &[Property<'_>], put: &mut impl FnMut(&[u8])) {
+    head(MAP, len(&BOUND), &mut *put);
+    for id in BOUND {
+        head(UNSIGNED, u64::from(id), &mut *put);
+        let mut values = properties
+            .iter()
+            .filter(|property| property.id() == id)
+            .peekable();
+        if values.peek().is_none() {
+            put(NULL);
+            continue;
+        }
+        if id == 0x26 {
+            let count = values
+                .clone()
+                .fold(0_u64, |count, _| count.saturating_add(1));
+            head(ARRAY, count, &mut *put);
+        }
+        for value in values {
+            match value {
+                Property::CorrelationData(data) => string(BYTES, data, &mut *put),
+                Property::User(name, value) => {
+                    head(ARRAY, 2, &mut *put);
+                    string(TEXT, name.as_bytes(), &mut *put);
+                    string(TEXT, value.as_bytes(), &mut *put);
+                }
+                _ => string(TEXT, value.parts().0, &mut *put),
+            }
+        }
+    }
+}
+
+fn string(major: u8, bytes: &[u8], mut put: impl FnMut(&[u8])) {
+    head(major, len(bytes), &mut put);
+    put(bytes);
+}
+
+/// The head of a CBOR item, in its shortest form (RFC 8949 §4.2.1).
+fn head(major: u8, value: u64, mut put: impl FnMut(&[u8])) {
+    let major = major << 5;
+    let [.., a, b, c, d] = value.to_be_bytes();
+    match value {
+        0..=23 => put(&[major | d]),
+        24..=0xFF => put(&[major | 24, d]),
+        0x100..=0xFFFF => put(&[major | 25, c, d]),
+        0x1_0000..=0xFFFF_FFFF => put(&[major | 26, a, b, c, d]),
+        _ => {
+            put(&[major | 27]);
+            put(&value.to_be_bytes());
+        }
+    }
+}
+
+/// CBOR writes a negative n as −1 − n.
+fn negative(value: i32) -> u64 {
+    u64::try_from((-1_i64).saturating_sub(i64::from(value))).unwrap_or(0)
+}
+
+fn len<T>(items: &[T]) -> u64 {
+    u64::try_from(items.len()).unwrap_or(u64::MAX)
+}
+
+/// The protected header: at most eight bytes.
+#[derive(Default)]
+struct Small {
+    bytes: [u8; 8],
+    len: usize,
+}
+
+impl Small {
+    fn put(&mut self, part: &[u8]) {
+        for byte in part {
+            if let Some(slot) = self.bytes.get_mut(self.len) {
+                *slot = *byte;
+                self.len = self.len.saturating_add(1);
+            }
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&self.bytes)
+    }
+}

@@ -1,0 +1,16 @@
+//! Bytes to header and back. Knows no keys and trusts no input.
+
+pub mod aad;
+pub mod header;
+pub mod inner;
+pub mod property;
+mod reader;
+pub mod varint;
+
+pub use header::{
+    Form, Header, HeaderError, KeyId, MAX_HEADER_LEN, SenderNumber, SessionId, TAG_LEN,
+};
+pub use inner::{InnerError, InnerHeader, Kind};
+pub use property::{Property, PropertyError};
+
+use reader::Reader;
