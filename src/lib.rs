@@ -7,7 +7,13 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "alloc")]
+pub mod guard;
+#[cfg(feature = "alloc")]
+pub mod keyring;
 pub mod message;
+#[cfg(feature = "alloc")]
+pub mod policy;
 pub mod replay;
 pub mod schedule;
 pub mod secret;

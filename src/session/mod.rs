@@ -247,6 +247,12 @@ impl SenderSession {
         Ok(counter)
     }
 
+    /// Whether a plain text of `len` bytes can still be sealed.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn has_room(&self, len: usize) -> bool {
+        self.peek().is_ok() && self.take_blocks(len).is_ok()
+    }
+
     fn take_blocks(&self, len: usize) -> Result<u64, Exhausted> {
         let blocks = u64::try_from(len.div_ceil(16))
             .unwrap_or(u64::MAX)

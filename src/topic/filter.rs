@@ -20,7 +20,7 @@ pub struct TopicFilter<'a> {
 }
 
 /// Why a text is no topic filter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FilterError {
     /// It has no characters.

@@ -17,7 +17,7 @@ use super::MAX_TOPIC_LEN;
 pub struct TopicName<'a>(&'a str);
 
 /// Why a text is no topic name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TopicError {
     /// It has no characters.

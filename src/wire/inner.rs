@@ -47,6 +47,8 @@ pub struct InnerHeader<'a> {
     pub kind: Option<Kind>,
     /// Whether padding stands behind the payload.
     pub padded: bool,
+    /// Bytes of the inner header itself: where the payload starts.
+    pub len: usize,
 }
 
 /// The plain text does not hold what its inner header promises.
@@ -107,6 +109,7 @@ impl<'a> InnerHeader<'a> {
                 _ => return None,
             });
         }
+        header.len = plaintext.len().saturating_sub(reader.0.len());
         let payload = if has(PAD) {
             strip_padding(reader.0)?
         } else {

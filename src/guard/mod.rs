@@ -1,0 +1,154 @@
+//! A whole client's protection, synchronous and without I/O: what goes out through [`GuardTx`],
+//! what comes in through [`GuardRx`]. Knows no MQTT client; the caller brings bytes and time.
+//!
+//! ```
+//! use mqtt_seal::guard::{Guard, Incoming, Outgoing};
+//! use mqtt_seal::keyring::{Grant, Keyring};
+//! use mqtt_seal::policy::{Link, Links, Policy, Rule};
+//! use mqtt_seal::secret::SharedKey;
+//!
+//! let guard = || {
+//!     let policy = Policy::new(vec![Rule::sealed(["sensor/#"]).build()?]);
+//!     let shared = SharedKey::take(&mut [7; 32]); // 32 random bytes, from your provisioning
+//!     let keyring = Keyring::new(vec![Grant::shared(&shared, "acme-prod")]);
+//!     Ok::<_, Box<dyn std::error::Error>>(Guard::new(policy, keyring, Links::Tcp)?)
+//! };
+//! let (mut tx, _) = guard()?.split();
+//! let (_, mut rx) = guard()?.split();
+//!
+//! tx.connected("sensor-7"); // at every MQTT connection
+//! let mut sealed = Vec::new();
+//! tx.seal(&Outgoing::new("sensor/temp", b"27"), &mut sealed)?;
+//!
+//! let mut payload = Vec::new();
+//! rx.open(&Incoming::new("sensor/temp", &sealed, Link::Tcp), &mut payload)?;
+//! assert_eq!(payload, b"27");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod lru;
+mod rx;
+mod scopes;
+mod tx;
+mod windows;
+
+use alloc::{boxed::Box, sync::Arc};
+use core::fmt;
+
+pub use rx::{Delivery, GuardRx, Incoming, OpenError, Protection};
+pub use tx::{GuardTx, Outgoing, Plan, SealError, Sealed};
+
+use crate::keyring::{Keyring, ScopeRef};
+use crate::policy::{Links, Policy, Rule, Scope, TopicBinding};
+use crate::session::{Entropy, NoEntropy};
+use crate::topic::TopicName;
+
+/// A receiver refuses what is dated more than this many milliseconds ahead (SPEC §7.1).
+pub const MAX_SKEW_MS: u64 = 5_000;
+
+/// MQTT's quality of service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum QoS {
+    /// 0: sent once, perhaps lost.
+    #[default]
+    AtMostOnce,
+    /// 1: repeated until acknowledged.
+    AtLeastOnce,
+    /// 2: delivered once between neighbours.
+    ExactlyOnce,
+}
+
+/// Both halves of a client's protection.
+#[derive(Debug)]
+pub struct Guard {
+    tx: GuardTx,
+    rx: GuardRx,
+}
+
+/// What both halves agree on.
+#[derive(Debug)]
+pub(crate) struct Config {
+    policy: Policy,
+    keyring: Keyring,
+    links: Links,
+}
+
+impl Guard {
+    /// A guard for a client with these links, with randomness of the operating system.
+    ///
+    /// # Errors
+    /// [`NoEntropy`] if the operating system has none.
+    #[cfg(feature = "std")]
+    pub fn new(policy: Policy, keyring: Keyring, links: Links) -> Result<Self, NoEntropy> {
+        Self::with_entropy(policy, keyring, links, Box::new(getrandom::SysRng))
+    }
+
+    /// A guard for a client with these links, with randomness from `entropy`.
+    ///
+    /// # Errors
+    /// [`NoEntropy`] if `entropy` fails.
+    pub fn with_entropy(
+        policy: Policy,
+        keyring: Keyring,
+        links: Links,
+        mut entropy: Box<dyn Entropy + Send>,
+    ) -> Result<Self, NoEntropy> {
+        let mut random = [0; 32];
+        entropy.fill(&mut random)?;
+        let config = Arc::new(Config {
+            policy,
+            keyring,
+            links,
+        });
+        Ok(Self {
+            rx: GuardRx::new(Arc::clone(&config), &random),
+            tx: GuardTx::new(config, entropy),
+        })
+    }
+
+    /// The two halves, each for the task that needs it.
+    #[must_use]
+    pub fn split(self) -> (GuardTx, GuardRx) {
+        (self.tx, self.rx)
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.tx.config().policy
+    }
+}
+
+/// The topic as `rule` authenticates it; `None` under `carried`.
+// SPEC §5, topic_binding
+fn bound_topic<'a>(rule: &Rule, topic: TopicName<'a>) -> Option<TopicName<'a>> {
+    match rule.topic_binding() {
+        TopicBinding::Full => Some(topic),
+        TopicBinding::Strip(prefix) => Some(topic.strip(prefix)),
+        TopicBinding::Carried => None,
+    }
+}
+
+/// The scope of a message on `topic` under `rule`. Paths are cut from the topic after stripping.
+fn scope_of<'a>(rule: &'a Rule, topic: TopicName<'a>) -> ScopeRef<'a> {
+    match rule.scope() {
+        Scope::Named(name) => ScopeRef::Named(name),
+        Scope::Path { depth } => {
+            ScopeRef::Path(bound_topic(rule, topic).unwrap_or(topic).path(*depth))
+        }
+    }
+}
+
+impl fmt::Display for QoS {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AtMostOnce => "0",
+            Self::AtLeastOnce => "1",
+            Self::ExactlyOnce => "2",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! Replay windows of all sender sessions and topics, within quotas. Knows no keys.
+
+use core::hash::{Hash, Hasher};
+
+use hashbrown::HashMap;
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::lru::Lru;
+use crate::keyring::ScopeRef;
+use crate::replay::{Rejected, Tombstone, Window};
+use crate::session::Authentic;
+use crate::topic::TopicName;
+use crate::wire::header::{KeyId, SessionId};
+
+/// Most windows and tombstones, per scope and in all.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quotas {
+    pub(super) windows: usize,
+    pub(super) windows_total: usize,
+    pub(super) ring: usize,
+    pub(super) ring_total: usize,
+}
+
+impl Quotas {
+    // SPEC §7.3
+    pub(super) const DEFAULT: Self = Self {
+        windows: 16_384,
+        windows_total: 65_536,
+        ring: 65_536,
+        ring_total: 262_144,
+    };
+}
+
+/// A keyed hash of (scope, KID, session ID with its length, topic of the AAD): 128 bits, so that
+/// no two state keys that an attacker can choose fall together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct StateKey {
+    scope: u64,
+    hash: u128,
+}
+
+/// All windows of one receiver.
+#[derive(Debug)]
+pub(super) struct Windows {
+    key: [u8; 16],
+    quotas: Quotas,
+    scopes: HashMap<u64, PerScope>,
+    windows: usize,
+    tombstones: usize,
+    /// Tombstones that a ring had no room for.
+    lost: u64,
+}
+
+#[derive(Debug)]
+struct PerScope {
+    windows: Lru<u128, Window>,
+    /// By the upper half of the hash.
+    ring: Lru<u64, Tombstone>,
+}
+
+impl Windows {
+    pub(super) fn new(key: [u8; 16], quotas: Quotas) -> Self {
+        Self {
+            key,
+            quotas,
+            scopes: HashMap::new(),
+            windows: 0,
+            tombstones: 0,
+            lost: 0,
+        }
+    }
+
+    pub(super) const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    // SPEC §7, "State is … keyed by"
+    pub(super) fn state_key(
+        &self,
+        scope: ScopeRef<'_>,
+        kid: KeyId,
+        id: SessionId,
+        topic: TopicName<'_>,
+    ) -> StateKey {
+        let mut hasher = SipHasher13::new_with_key(&self.key);
+        match scope {
+            ScopeRef::Path(path) => {
+                hasher.write_u8(0);
+                hasher.write_u8(path.depth());
+                path.as_str().hash(&mut hasher);
+            }
+            ScopeRef::Named(name) => {
+                hasher.write_u8(1);
+                name.hash(&mut hasher);
+            }
+        }
+        let scope = hasher.finish128().h1;
+        hasher.write(&kid.to_bytes());
+        let (id, len) = id.encode();
+        hasher.write_usize(len);
+        hasher.write(id.get(..len).unwrap_or(&id));
+        topic.as_str().hash(&mut hasher);
+        StateKey {
+            scope,
+            hash: hasher.finish128().as_u128(),
+        }
+    }
+
+    /// Whether `counter` could be accepted under `key`; touches nothing.
+    pub(super) fn check(&self, key: StateKey, counter: u32) -> Result<(), Rejected> {
+        let Some(scope) = self.scopes.get(&key.scope) else {
+            return Ok(());
+        };
+        match scope.windows.get(&key.hash) {
+            Some(window) => window.check(counter),
+            None => Ok(()),
+        }
+    }
+
+    /// Enters an authentic message.
+    pub(super) fn accept(&mut self, key: StateKey, message: &Authentic) -> Result<(), Rejected> {
+        let scope = self.scopes.entry(key.scope).or_insert_with(|| PerScope {
+            windows: Lru::new(),
+            ring: Lru::new(),
+        });
+        if scope.windows.get(&key.hash).is_some() {
+            scope.check_and_touch(&key, message)
+        } else {
+            let buried = half(key.hash);
+            let tombstone = scope.ring.get(&buried).copied();
+            let mut window = tombstone.map_or_else(Window::new, Window::after);
+            window.accept(message)?;
+            if scope.ring.remove(&buried).is_some() {
+                self.tombstones = self.tombstones.saturating_sub(1);
+            }
+            scope.windows.insert(key.hash, window);
+            self.windows = self.windows.saturating_add(1);
+            self.shrink(key.scope);
+            Ok(())
+        }
+    }
+
+    /// Evicts what exceeds the quotas after `scope` grew by one window.
+    // SPEC §7.3
+    fn shrink(&mut self, scope: u64) {
+        if self
+            .scopes
+            .get(&scope)
+            .is_some_and(|s| s.windows.len() > self.quotas.windows)
+        {
+            self.evict(scope);
+        }
+        if self.windows > self.quotas.windows_total
+            && let Some(most) = self.largest(|scope| scope.windows.len())
+        {
+            self.evict(most);
+        }
+    }
+
+    fn largest(&self, len: impl Fn(&PerScope) -> usize) -> Option<u64> {
+        self.scopes
+            .iter()
+            .max_by_key(|(_, scope)| len(scope))
+            .map(|(key, _)| *key)
+    }
+
+    /// Turns the least recently accepted window of `scope` into a tombstone.
+    fn evict(&mut self, scope: u64) {
+        let Some(state) = self.scopes.get_mut(&scope) else {
+            return;
+        };
+        let Some((hash, window)) = state.windows.pop_oldest() else {
+            return;
+        };
+        self.windows = self.windows.saturating_sub(1);
+        if state.ring.remove(&half(hash)).is_none() {
+            self.tombstones = self.tombstones.saturating_add(1);
+        }
+        state.ring.insert(half(hash), window.tombstone());
+        if state.ring.len() > self.quotas.ring {
+            self.lose(scope);
+        }
+        if self.tombstones > self.quotas.ring_total
+            && let Some(most) = self.largest(|scope| scope.ring.len())
+        {
+            self.lose(most);
+        }
+    }
+
+    fn lose(&mut self, scope: u64) {
+        let Some(state) = self.scopes.get_mut(&scope) else {
+            return;
+        };
+        if state.ring.pop_oldest().is_some() {
+            self.tombstones = self.tombstones.saturating_sub(1);
+            self.lost = self.lost.saturating_add(1);
+        }
+        if state.ring.len() == 0 && state.windows.len() == 0 {
+            self.scopes.remove(&scope);
+        }
+    }
+}
+
+impl PerScope {
+    fn check_and_touch(&mut self, key: &StateKey, message: &Authentic) -> Result<(), Rejected> {
+        // a refused message must not keep its window alive
+        if let Some(window) = self.windows.get(&key.hash) {
+            window.check(message.counter())?;
+        }
+        self.windows
+            .touch(&key.hash)
+            .map_or(Ok(()), |window| window.accept(message))
+    }
+}
+
+/// The half of a hash that tombstones are kept by.
+fn half(hash: u128) -> u64 {
+    u64::try_from(hash >> 64).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

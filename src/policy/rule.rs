@@ -1,0 +1,516 @@
+//! One rule, and the checks that every rule has passed.
+
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+
+use super::{DEFAULT_MAX_PACKET, MAX_SCOPE_DEPTH};
+use crate::suite::Suite;
+use crate::topic::{FilterError, MAX_TOPIC_LEN, TopicFilter, TopicName};
+
+/// What happens to payloads under a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Payload {
+    /// They are sealed; clear text is refused.
+    Sealed,
+    /// They pass as they are, in both directions.
+    Clear,
+    /// For migration: published sealed, received either way, until a date.
+    Mixed {
+        /// The last moment at which clear text is accepted, in Unix milliseconds.
+        until: u64,
+    },
+    /// For migration: published clear, received either way, until a date.
+    Observe {
+        /// The last moment at which clear text is published and accepted, in Unix milliseconds.
+        until: u64,
+    },
+}
+
+/// Which connection a rule asks for. It governs this client's hop alone, never the other end's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Transport {
+    /// Never over plain TCP. The default of clear rules.
+    Tls,
+    /// Plain TCP is allowed, and used if there is a plain link.
+    Tcp,
+    /// TLS if the client has a TLS link, else plain TCP. The default of sealed rules.
+    Any,
+}
+
+/// The topics that one key protects.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scope {
+    /// The first `depth` levels of the topic: 0..=16.
+    Path {
+        /// Number of levels; the whole topic if it has fewer.
+        depth: u8,
+    },
+    /// A label, for filters that are no subtree.
+    Named(String),
+}
+
+/// How received repetitions are told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Replay {
+    /// A window of 1,024 counters per sender session and topic.
+    #[default]
+    Window,
+    /// No check.
+    Off,
+}
+
+/// Whether values may be retained under a `window` rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Retain {
+    /// No: a repeated subscriber might not be given the value.
+    #[default]
+    Refuse,
+    /// Yes, with that knowledge.
+    Allow,
+}
+
+/// What of the topic is authenticated.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum TopicBinding {
+    /// The whole name.
+    #[default]
+    Full,
+    /// The name without this prefix, which ends in `/`: for bridges that add or remove it.
+    Strip(String),
+    /// The name as the sender wrote it travels inside: for bridges that remap at will.
+    Carried,
+}
+
+/// What happens to the five MQTT 5 properties that belong to a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum PropertyHandling {
+    /// Moved inside: hidden and authentic.
+    #[default]
+    Carry,
+    /// Left outside and authenticated.
+    Bind,
+    /// Left outside and not protected.
+    Ignore,
+}
+
+/// Why a rule is no legal configuration. Never caused by network data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RuleError {
+    /// It has no topics.
+    NoTopics,
+    /// One of its topics is no filter.
+    Topic(FilterError),
+    /// One of its topics is a shared subscription, which only clients make.
+    SharedTopic,
+    /// The depth of the scope is above 16.
+    ScopeDepth,
+    /// The name of the scope is empty, too long or contains U+0000.
+    ScopeName,
+    /// The name of the scope begins with `$`, which the format reserves.
+    ReservedScope,
+    /// The stripped prefix is empty or does not end in `/`.
+    StripPrefix,
+    /// A carried topic needs a named scope: the path is not known before opening.
+    CarriedNeedsName,
+    /// There is a filter for carried topics, but topics are not carried.
+    CarriedFilterUnused,
+    /// The filter for carried topics is no filter.
+    CarriedFilter(FilterError),
+    /// The block of the padding is 0 or above 65,535.
+    Pad,
+    /// The packet limit has no room for a header and a tag.
+    MaxPacket,
+    /// The rule leaves payloads clear and yet says how to seal them.
+    NotForClear {
+        /// The setting that has no meaning.
+        setting: &'static str,
+    },
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoTopics => f.write_str("a rule needs topics: name at least one filter"),
+            Self::Topic(error) => error.fmt(f),
+            Self::SharedTopic => {
+                f.write_str("a rule names topics: write the filter without \"$share/group/\"")
+            }
+            Self::ScopeDepth => write!(f, "a path scope has a depth of 0 to {MAX_SCOPE_DEPTH}"),
+            Self::ScopeName => {
+                f.write_str("the name of a scope has 1 to 65535 bytes and no U+0000")
+            }
+            Self::ReservedScope => {
+                f.write_str("names of scopes that begin with '$' are reserved: choose another")
+            }
+            Self::StripPrefix => {
+                f.write_str("the prefix to strip is not empty and ends in '/', as in \"site-b/\"")
+            }
+            Self::CarriedNeedsName => {
+                f.write_str("topic_binding = \"carried\" needs a named scope")
+            }
+            Self::CarriedFilterUnused => {
+                f.write_str("carried_filter has a meaning only with topic_binding = \"carried\"")
+            }
+            Self::CarriedFilter(error) => error.fmt(f),
+            Self::Pad => f.write_str("pad is a block of 1 to 65535 bytes"),
+            Self::MaxPacket => f.write_str("max_packet has room for a header and a tag: 74 bytes"),
+            Self::NotForClear { setting } => {
+                write!(
+                    f,
+                    "{setting} has no meaning under payload = \"clear\": remove one of them"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for RuleError {}
+
+/// A filter that was checked and is kept.
+#[derive(Debug, Clone)]
+struct OwnedFilter(String);
+
+impl OwnedFilter {
+    fn matches(&self, topic: TopicName<'_>) -> bool {
+        TopicFilter::parse(&self.0).is_ok_and(|filter| filter.matches(topic))
+    }
+}
+
+/// Topics, and what is done with them.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    topics: Vec<OwnedFilter>,
+    payload: Payload,
+    transport: Transport,
+    suite: Suite,
+    scope: Scope,
+    replay: Replay,
+    retain: Retain,
+    topic_binding: TopicBinding,
+    carried_filter: Option<OwnedFilter>,
+    properties: PropertyHandling,
+    pad: usize,
+    timestamp: bool,
+    max_packet: usize,
+}
+
+impl Rule {
+    /// Starts a rule under which payloads are sealed. Defaults: the first suite, a path scope of
+    /// depth 1, `window` replay, the whole topic bound, properties carried, no padding, no
+    /// timestamp, 256 KiB, TLS if there is a TLS link.
+    pub fn sealed<T: Into<String>>(topics: impl IntoIterator<Item = T>) -> RuleBuilder {
+        RuleBuilder::new(topics, Payload::Sealed, Transport::Any)
+    }
+
+    /// Starts a rule under which payloads pass as they are, by default over TLS alone.
+    pub fn clear<T: Into<String>>(topics: impl IntoIterator<Item = T>) -> RuleBuilder {
+        RuleBuilder::new(topics, Payload::Clear, Transport::Tls)
+    }
+
+    /// Starts a rule for a migration: see [`Payload::Mixed`].
+    pub fn mixed<T: Into<String>>(topics: impl IntoIterator<Item = T>, until: u64) -> RuleBuilder {
+        RuleBuilder::new(topics, Payload::Mixed { until }, Transport::Any)
+    }
+
+    /// Starts a rule for a migration: see [`Payload::Observe`].
+    pub fn observe<T: Into<String>>(
+        topics: impl IntoIterator<Item = T>,
+        until: u64,
+    ) -> RuleBuilder {
+        RuleBuilder::new(topics, Payload::Observe { until }, Transport::Tls)
+    }
+
+    /// Whether one of the rule's filters matches.
+    #[must_use]
+    pub fn matches(&self, topic: TopicName<'_>) -> bool {
+        self.topics.iter().any(|filter| filter.matches(topic))
+    }
+
+    /// Whether some topic is matched by the rule and by `filter`.
+    #[must_use]
+    pub fn overlaps(&self, filter: TopicFilter<'_>) -> bool {
+        self.topics().any(|own| own.overlaps(filter))
+    }
+
+    /// The rule's filters.
+    pub fn topics(&self) -> impl Iterator<Item = TopicFilter<'_>> {
+        self.topics
+            .iter()
+            .filter_map(|filter| TopicFilter::parse(&filter.0).ok())
+    }
+
+    /// What happens to payloads.
+    #[must_use]
+    pub const fn payload(&self) -> Payload {
+        self.payload
+    }
+
+    /// Which connection it asks for.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// The suite to seal with.
+    #[must_use]
+    pub const fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// The topics that one key protects.
+    #[must_use]
+    pub const fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// How repetitions are told apart.
+    #[must_use]
+    pub const fn replay(&self) -> Replay {
+        self.replay
+    }
+
+    /// Whether values may be retained.
+    #[must_use]
+    pub const fn retain(&self) -> Retain {
+        self.retain
+    }
+
+    /// What of the topic is authenticated.
+    #[must_use]
+    pub const fn topic_binding(&self) -> &TopicBinding {
+        &self.topic_binding
+    }
+
+    /// The filter that a carried topic has to match, if the rule names one.
+    #[must_use]
+    pub fn carried_filter(&self) -> Option<TopicFilter<'_>> {
+        self.carried_filter
+            .as_ref()
+            .and_then(|filter| TopicFilter::parse(&filter.0).ok())
+    }
+
+    /// What happens to properties.
+    #[must_use]
+    pub const fn properties(&self) -> PropertyHandling {
+        self.properties
+    }
+
+    /// The block in bytes that plain texts are padded to; 0 for no padding.
+    #[must_use]
+    pub const fn pad(&self) -> usize {
+        self.pad
+    }
+
+    /// Whether messages carry the time of their sealing.
+    #[must_use]
+    pub const fn timestamp(&self) -> bool {
+        self.timestamp
+    }
+
+    /// The largest sealed payload in bytes.
+    #[must_use]
+    pub const fn max_packet(&self) -> usize {
+        self.max_packet
+    }
+}
+
+/// A rule in the making; [`RuleBuilder::build`] checks it.
+#[derive(Debug, Clone)]
+pub struct RuleBuilder {
+    rule: Rule,
+    topics: Vec<String>,
+    pad: Option<usize>,
+    carried_filter: Option<String>,
+    /// The first setting that only sealing knows.
+    sealing: Option<&'static str>,
+}
+
+impl RuleBuilder {
+    fn new<T: Into<String>>(
+        topics: impl IntoIterator<Item = T>,
+        payload: Payload,
+        transport: Transport,
+    ) -> Self {
+        let rule = Rule {
+            topics: Vec::new(),
+            payload,
+            transport,
+            suite: Suite::default(),
+            scope: Scope::Path { depth: 1 },
+            replay: Replay::default(),
+            retain: Retain::default(),
+            topic_binding: TopicBinding::default(),
+            carried_filter: None,
+            properties: PropertyHandling::default(),
+            pad: 0,
+            timestamp: false,
+            max_packet: DEFAULT_MAX_PACKET,
+        };
+        let topics = topics.into_iter().map(Into::into).collect();
+        Self {
+            rule,
+            topics,
+            pad: None,
+            carried_filter: None,
+            sealing: None,
+        }
+    }
+
+    fn sealing(mut self, setting: &'static str) -> Self {
+        self.sealing = self.sealing.or(Some(setting));
+        self
+    }
+
+    /// Which connection to ask for.
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.rule.transport = transport;
+        self
+    }
+
+    /// The suite to seal with. Default: `chacha20-poly1305`.
+    #[must_use]
+    pub fn suite(mut self, suite: Suite) -> Self {
+        self.rule.suite = suite;
+        self.sealing("suite")
+    }
+
+    /// The topics that one key protects. Default: a path scope of depth 1.
+    #[must_use]
+    pub fn scope(mut self, scope: Scope) -> Self {
+        self.rule.scope = scope;
+        self.sealing("scope")
+    }
+
+    /// How repetitions are told apart. Default: `window`.
+    #[must_use]
+    pub fn replay(mut self, replay: Replay) -> Self {
+        self.rule.replay = replay;
+        self.sealing("replay")
+    }
+
+    /// Whether values may be retained under `window`. Default: no.
+    #[must_use]
+    pub fn retain(mut self, retain: Retain) -> Self {
+        self.rule.retain = retain;
+        self.sealing("retain")
+    }
+
+    /// What of the topic is authenticated. Default: all of it.
+    #[must_use]
+    pub fn topic_binding(mut self, binding: TopicBinding) -> Self {
+        self.rule.topic_binding = binding;
+        self.sealing("topic_binding")
+    }
+
+    /// The filter that carried topics have to match. Default: this rule is the first that matches
+    /// the carried topic.
+    #[must_use]
+    pub fn carried_filter(mut self, filter: impl Into<String>) -> Self {
+        self.carried_filter = Some(filter.into());
+        self.sealing("carried_filter")
+    }
+
+    /// What happens to properties. Default: they are carried.
+    #[must_use]
+    pub fn properties(mut self, properties: PropertyHandling) -> Self {
+        self.rule.properties = properties;
+        self.sealing("properties")
+    }
+
+    /// Pads plain texts to a multiple of `block` bytes: 1..=65,535.
+    #[must_use]
+    pub fn pad(mut self, block: usize) -> Self {
+        self.pad = Some(block);
+        self.sealing("pad")
+    }
+
+    /// Whether messages carry the time of their sealing, which needs a clock. Default: no.
+    #[must_use]
+    pub fn timestamp(mut self, timestamp: bool) -> Self {
+        self.rule.timestamp = timestamp;
+        self.sealing("timestamp")
+    }
+
+    /// The largest sealed payload in bytes. Default: 256 KiB.
+    #[must_use]
+    pub fn max_packet(mut self, max_packet: usize) -> Self {
+        self.rule.max_packet = max_packet;
+        self.sealing("max_packet")
+    }
+
+    /// Checks the rule.
+    ///
+    /// # Errors
+    /// [`RuleError`] with the first thing that is wrong.
+    pub fn build(mut self) -> Result<Rule, RuleError> {
+        if let (Payload::Clear, Some(setting)) = (self.rule.payload, self.sealing) {
+            return Err(RuleError::NotForClear { setting });
+        }
+        for topic in &self.topics {
+            let filter = TopicFilter::parse(topic).map_err(RuleError::Topic)?;
+            if filter.share_group().is_some() {
+                return Err(RuleError::SharedTopic);
+            }
+        }
+        self.rule.topics = self.topics.into_iter().map(OwnedFilter).collect();
+        if self.rule.topics.is_empty() {
+            return Err(RuleError::NoTopics);
+        }
+        check_scope(&self.rule.scope)?;
+        check_binding(&self.rule, self.carried_filter.as_deref())?;
+        self.rule.carried_filter = self.carried_filter.map(OwnedFilter);
+        self.rule.pad = match self.pad {
+            None => 0,
+            Some(block) if (1..=usize::from(u16::MAX)).contains(&block) => block,
+            Some(_) => return Err(RuleError::Pad),
+        };
+        // the longest header, a commitment and a tag
+        if self.rule.max_packet < 26 + 32 + 16 {
+            return Err(RuleError::MaxPacket);
+        }
+        Ok(self.rule)
+    }
+}
+
+// SPEC §1, "scope"; §10, reserved names
+fn check_scope(scope: &Scope) -> Result<(), RuleError> {
+    match scope {
+        Scope::Path { depth } if *depth > MAX_SCOPE_DEPTH => Err(RuleError::ScopeDepth),
+        Scope::Path { .. } => Ok(()),
+        Scope::Named(name) if name.starts_with('$') => Err(RuleError::ReservedScope),
+        Scope::Named(name)
+            if name.is_empty() || name.len() > MAX_TOPIC_LEN || name.contains('\0') =>
+        {
+            Err(RuleError::ScopeName)
+        }
+        Scope::Named(_) => Ok(()),
+    }
+}
+
+// SPEC §5, topic_binding
+fn check_binding(rule: &Rule, carried_filter: Option<&str>) -> Result<(), RuleError> {
+    match &rule.topic_binding {
+        TopicBinding::Strip(prefix) if !prefix.ends_with('/') => {
+            return Err(RuleError::StripPrefix);
+        }
+        TopicBinding::Carried if matches!(rule.scope, Scope::Path { .. }) => {
+            return Err(RuleError::CarriedNeedsName);
+        }
+        TopicBinding::Carried => {}
+        _ if carried_filter.is_some() => return Err(RuleError::CarriedFilterUnused),
+        _ => {}
+    }
+    match carried_filter.map(TopicFilter::parse) {
+        Some(Err(error)) => Err(RuleError::CarriedFilter(error)),
+        _ => Ok(()),
+    }
+}
