@@ -37,6 +37,7 @@ use core::fmt;
 
 pub use rx::{Delivery, GuardRx, Incoming, OpenError, Protection};
 pub use tx::{GuardTx, Outgoing, Plan, SealError, Sealed};
+pub use windows::ReplayLimits;
 
 use crate::keyring::{Keyring, ScopeRef};
 use crate::policy::{Links, Policy, Rule, Scope, TopicBinding};
@@ -96,11 +97,7 @@ impl Guard {
     ) -> Result<Self, NoEntropy> {
         let mut random = [0; 32];
         entropy.fill(&mut random)?;
-        let config = Arc::new(Config {
-            policy,
-            keyring,
-            links,
-        });
+        let config = Arc::new(Config { policy, keyring, links });
         Ok(Self {
             rx: GuardRx::new(Arc::clone(&config), &random),
             tx: GuardTx::new(config, entropy),

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use zeroize::Zeroize;
 
 use super::scopes::{Name, Scopes};
-use super::windows::{Quotas, StateKey, Windows};
+use super::windows::{ReplayLimits, StateKey, Windows};
 use super::{Config, MAX_SKEW_MS, bound_topic, scope_of};
 use crate::keyring::LiveKey;
 use crate::message;
@@ -42,13 +42,7 @@ impl<'a> Incoming<'a> {
     /// A message without properties, at a receiver without a clock.
     #[must_use]
     pub const fn new(topic: &'a str, payload: &'a [u8], link: Link) -> Self {
-        Self {
-            topic,
-            payload,
-            link,
-            properties: &[],
-            now: None,
-        }
+        Self { topic, payload, link, properties: &[], now: None }
     }
 
     /// With these MQTT 5 properties.
@@ -129,13 +123,11 @@ impl Delivery {
         packet: &'a [Property<'a>],
     ) -> impl Iterator<Item = Property<'a>> {
         let inside = Properties::parse(&self.props).unwrap_or_default();
-        inside
-            .iter()
-            .chain(packet.iter().copied().filter(|property| match self.outer {
-                Outer::All => true,
-                Outer::AllButFormat => !matches!(property, Property::PayloadFormat(_)),
-                Outer::None => false,
-            }))
+        inside.iter().chain(packet.iter().copied().filter(|property| match self.outer {
+            Outer::All => true,
+            Outer::AllButFormat => !matches!(property, Property::PayloadFormat(_)),
+            Outer::None => false,
+        }))
     }
 }
 
@@ -247,9 +239,14 @@ impl GuardRx {
         Self {
             config,
             scopes: Scopes::new(),
-            windows: Windows::new(*key, Quotas::DEFAULT),
+            windows: Windows::new(*key, ReplayLimits::default()),
             aad: Vec::new(),
         }
+    }
+
+    /// Keeps replay state within `limits` from now on.
+    pub const fn set_replay_limits(&mut self, limits: ReplayLimits) {
+        self.windows.set_limits(limits);
     }
 
     /// Streams whose replay state had to be forgotten altogether: messages of theirs would count
@@ -334,26 +331,17 @@ impl GuardRx {
         let mut contents = read_contents(&self.config.policy, rule, header, proof, out)?;
         let payload = contents.payload.clone();
         if let Some(now) = message.now
-            && contents
-                .delivery
-                .timestamp
-                .is_some_and(|ts| ts > now.saturating_add(MAX_SKEW_MS))
+            && contents.delivery.timestamp.is_some_and(|ts| ts > now.saturating_add(MAX_SKEW_MS))
         {
             return Err(OpenError::NotFresh);
         }
         if rule.replay() == Replay::Window {
-            let carried = contents
-                .delivery
-                .carried_topic
-                .as_deref()
-                .map(TopicName::parse);
+            let carried = contents.delivery.carried_topic.as_deref().map(TopicName::parse);
             if let Some(Ok(topic)) = carried {
                 key = Some(state(&self.windows, topic));
             }
             let key = key.ok_or(OpenError::Malformed)?;
-            self.windows
-                .accept(key, &proof)
-                .map_err(OpenError::Rejected)?;
+            self.windows.accept(key, &proof).map_err(OpenError::Rejected)?;
             contents.delivery.verdict = Some(Verdict::New);
         }
         keep(out, payload);
@@ -361,10 +349,7 @@ impl GuardRx {
     }
 
     /// Puts the plain text of an authentic message into `out`.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of one message, used once"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "the parts of one message, used once")]
     fn authenticate(
         &mut self,
         rule: &Rule,
@@ -381,13 +366,9 @@ impl GuardRx {
             Some(keys) => keys,
             None => fresh.insert(receiving_keys(&self.config, name)),
         };
-        let key = keys
-            .iter_mut()
-            .find(|key| key.key.kid == header.kid)
-            .ok_or(OpenError::UnknownKey)?;
-        let start = header
-            .encoded_len()
-            .saturating_add(key.key.suite.commitment_len());
+        let key =
+            keys.iter_mut().find(|key| key.key.kid == header.kid).ok_or(OpenError::UnknownKey)?;
+        let start = header.encoded_len().saturating_add(key.key.suite.commitment_len());
         if message.payload.len() < start.saturating_add(TAG_LEN) {
             return Err(OpenError::Malformed);
         }
@@ -427,9 +408,7 @@ impl GuardRx {
 
 impl fmt::Debug for GuardRx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GuardRx")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("GuardRx").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -448,10 +427,7 @@ fn receiving_keys(config: &Config, name: Name<'_>) -> Vec<Receiving> {
         .keyring
         .live_keys(name.scope(), name.suite())
         .into_iter()
-        .map(|key| Receiving {
-            key,
-            sessions: HashMap::new(),
-        })
+        .map(|key| Receiving { key, sessions: HashMap::new() })
         .collect()
 }
 
@@ -493,9 +469,7 @@ fn read_contents(
         PropertyHandling::Carry => Outer::None,
         PropertyHandling::Bind | PropertyHandling::Ignore => Outer::AllButFormat,
     };
-    let format_only = props
-        .iter()
-        .all(|property| matches!(property, Property::PayloadFormat(_)));
+    let format_only = props.iter().all(|property| matches!(property, Property::PayloadFormat(_)));
     if outer == Outer::AllButFormat && !format_only {
         return Err(OpenError::Malformed);
     }
@@ -504,14 +478,9 @@ fn read_contents(
             let topic = inner.topic.ok_or(OpenError::Malformed)?;
             let allowed = match rule.carried_filter() {
                 Some(filter) => filter.matches(topic),
-                None => policy
-                    .rule(topic)
-                    .is_some_and(|first| core::ptr::eq(first, rule)),
+                None => policy.rule(topic).is_some_and(|first| core::ptr::eq(first, rule)),
             };
-            Some(topic)
-                .filter(|_| allowed)
-                .ok_or(OpenError::Refused)
-                .map(Some)?
+            Some(topic).filter(|_| allowed).ok_or(OpenError::Refused).map(Some)?
         }
         _ => None,
     };

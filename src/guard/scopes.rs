@@ -31,24 +31,13 @@ pub(super) struct Name<'a> {
 impl<'a> Name<'a> {
     pub(super) fn new(scope: ScopeRef<'a>, suite: Suite) -> Self {
         match scope {
-            ScopeRef::Path(path) => Self {
-                levels: Some(path.depth()),
-                text: path.as_str(),
-                suite,
-            },
-            ScopeRef::Named(name) => Self {
-                levels: None,
-                text: name,
-                suite,
-            },
+            ScopeRef::Path(path) => Self { levels: Some(path.depth()), text: path.as_str(), suite },
+            ScopeRef::Named(name) => Self { levels: None, text: name, suite },
         }
     }
 
     pub(super) fn scope(&self) -> ScopeRef<'a> {
-        match self
-            .levels
-            .and_then(|levels| PathScope::from_parts(self.text, levels))
-        {
+        match self.levels.and_then(|levels| PathScope::from_parts(self.text, levels)) {
             Some(path) => ScopeRef::Path(path),
             None => ScopeRef::Named(self.text),
         }
@@ -59,11 +48,7 @@ impl<'a> Name<'a> {
     }
 
     fn to_owned(self) -> OwnedName {
-        OwnedName {
-            levels: self.levels,
-            text: self.text.into(),
-            suite: self.suite,
-        }
+        OwnedName { levels: self.levels, text: self.text.into(), suite: self.suite }
     }
 }
 
@@ -81,9 +66,7 @@ pub(super) struct Scopes<T> {
 
 impl<T> Scopes<T> {
     pub(super) fn new() -> Self {
-        Self {
-            map: HashMap::new(),
-        }
+        Self { map: HashMap::new() }
     }
 
     pub(super) fn get(&self, name: Name<'_>) -> Option<&T> {

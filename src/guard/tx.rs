@@ -192,10 +192,7 @@ impl fmt::Display for SealError {
             Self::Suite(error) => error.fmt(f),
             Self::NoEntropy(error) => error.fmt(f),
             Self::TooLarge { len, max } => {
-                write!(
-                    f,
-                    "the sealed payload has {len} bytes and max_packet is {max}"
-                )
+                write!(f, "the sealed payload has {len} bytes and max_packet is {max}")
             }
         }
     }
@@ -246,16 +243,9 @@ impl Origin {
     // SPEC §4, SID
     fn draw(&mut self, scope: &ScopeKey) -> Result<SessionId, NoEntropy> {
         let made = SESSIONS_MADE.fetch_add(1, Ordering::Relaxed);
-        let len = u16::try_from(self.client_id.len())
-            .unwrap_or(u16::MAX)
-            .to_be_bytes();
+        let len = u16::try_from(self.client_id.len()).unwrap_or(u16::MAX).to_be_bytes();
         let process = self.process.to_be_bytes();
-        draw_id(
-            scope,
-            &mut *self.entropy,
-            made,
-            &[&len, &self.client_id, &process],
-        )
+        draw_id(scope, &mut *self.entropy, made, &[&len, &self.client_id, &process])
     }
 }
 
@@ -275,10 +265,7 @@ struct Sealing<'a> {
 impl Sealing<'_> {
     /// Bytes of inner header, payload and padding.
     fn plaintext_len(&self, payload: usize) -> usize {
-        self.inner
-            .encoded_len()
-            .saturating_add(payload)
-            .saturating_add(self.inner.padding)
+        self.inner.encoded_len().saturating_add(payload).saturating_add(self.inner.padding)
     }
 }
 
@@ -286,11 +273,7 @@ impl GuardTx {
     pub(super) fn new(config: Arc<Config>, entropy: Box<dyn Entropy + Send>) -> Self {
         Self {
             config,
-            origin: Origin {
-                entropy,
-                client_id: Vec::new(),
-                process: process_id(),
-            },
+            origin: Origin { entropy, client_id: Vec::new(), process: process_id() },
             scopes: Scopes::new(),
             aad: Vec::new(),
         }
@@ -306,9 +289,7 @@ impl GuardTx {
     // SPEC §2, "A session MUST end at"
     pub fn connected(&mut self, client_id: &str) {
         self.origin.client_id.clear();
-        self.origin
-            .client_id
-            .extend_from_slice(client_id.as_bytes());
+        self.origin.client_id.extend_from_slice(client_id.as_bytes());
         self.end_sessions();
     }
 
@@ -342,10 +323,7 @@ impl GuardTx {
         };
         let len = sealing.plaintext_len(message.payload.len());
         let total = sealed_len(sealing.rule, len, counter)?;
-        Ok(Plan::Seal {
-            link,
-            growth: total.saturating_sub(message.payload.len()),
-        })
+        Ok(Plan::Seal { link, growth: total.saturating_sub(message.payload.len()) })
     }
 
     /// Protects `message` as its rule says: `out` is replaced by the bytes to publish on
@@ -364,36 +342,15 @@ impl GuardTx {
         let link = decision.link;
         let Some(sealing) = decision.seal else {
             out.extend_from_slice(message.payload);
-            return Ok(Sealed {
-                link,
-                sealed: None,
-                outer: Outer::All,
-            });
+            return Ok(Sealed { link, sealed: None, outer: Outer::All });
         };
         let len = sealing.plaintext_len(message.payload.len());
-        let session = session(
-            &mut self.scopes,
-            &mut self.origin,
-            &config,
-            &sealing,
-            message,
-            len,
-        )?;
+        let session = session(&mut self.scopes, &mut self.origin, &config, &sealing, message, len)?;
         let total = sealed_len(sealing.rule, len, session.peek().unwrap_or(0))?;
         // the session has room for this message, or it would have been replaced
-        let counter = session
-            .spend(len)
-            .map_err(|_| too_large(sealing.rule, total))?;
+        let counter = session.spend(len).map_err(|_| too_large(sealing.rule, total))?;
         let id = session.keys.id;
-        let sealed = write(
-            &session.keys,
-            counter,
-            &sealing,
-            message,
-            total,
-            &mut self.aad,
-            out,
-        );
+        let sealed = write(&session.keys, counter, &sealing, message, total, &mut self.aad, out);
         if sealed.is_err() {
             zeroize::Zeroize::zeroize(out);
             return Err(too_large(sealing.rule, total));
@@ -402,11 +359,7 @@ impl GuardTx {
             PropertyHandling::Carry => Outer::None,
             PropertyHandling::Bind | PropertyHandling::Ignore => Outer::AllButFormat,
         };
-        Ok(Sealed {
-            link,
-            sealed: Some((id, counter)),
-            outer,
-        })
+        Ok(Sealed { link, sealed: Some((id, counter)), outer })
     }
 
     /// A forked child shares memory with its parent: it must not share sessions.
@@ -421,9 +374,7 @@ impl GuardTx {
 
 impl fmt::Debug for GuardTx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GuardTx")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("GuardTx").field("config", &self.config).finish_non_exhaustive()
     }
 }
 
@@ -439,36 +390,20 @@ fn session<'a>(
     let name = Name::new(scope_of(sealing.rule, sealing.topic), sealing.rule.suite());
     if scopes.get(name).is_none() {
         let key = sealing_key(config, name)?;
-        scopes.insert(
-            name,
-            Sending {
-                key,
-                sessions: [const { None }; LEVELS],
-            },
-        );
+        scopes.insert(name, Sending { key, sessions: [const { None }; LEVELS] });
     }
     let sending = scopes.get_mut(name).ok_or(SealError::NoKey)?;
-    let slot = sending
-        .sessions
-        .get_mut(level(message.qos))
-        .ok_or(SealError::NoKey)?;
-    let usable = slot
-        .as_ref()
-        .is_some_and(|r| !r.is_over(message.now) && r.session.has_room(len));
+    let slot = sending.sessions.get_mut(level(message.qos)).ok_or(SealError::NoKey)?;
+    let usable = slot.as_ref().is_some_and(|r| !r.is_over(message.now) && r.session.has_room(len));
     if !usable {
         // what cannot be sent must not start a session
         sealed_len(sealing.rule, len, 0)?;
         let LiveKey { kid, suite, key } = &sending.key;
         let id = origin.draw(key).map_err(SealError::NoEntropy)?;
         let keys = SessionKeys::derive(key, *kid, *suite, id).map_err(SealError::Suite)?;
-        *slot = Some(Running {
-            session: SenderSession::new(keys),
-            since: message.now,
-        });
+        *slot = Some(Running { session: SenderSession::new(keys), since: message.now });
     }
-    slot.as_mut()
-        .map(|running| &mut running.session)
-        .ok_or(SealError::NoKey)
+    slot.as_mut().map(|running| &mut running.session).ok_or(SealError::NoKey)
 }
 
 #[cfg(feature = "std")]
@@ -495,20 +430,13 @@ fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>
     let topic = TopicName::parse(message.topic).map_err(SealError::Topic)?;
     property::check(message.properties).map_err(SealError::Property)?;
     let rule = config.policy.rule(topic).ok_or(SealError::Refused)?;
-    let link = config
-        .links
-        .publish_link(rule.transport())
-        .ok_or(SealError::NoLink)?;
+    let link = config.links.publish_link(rule.transport()).ok_or(SealError::NoLink)?;
     let pass = Decision { link, seal: None };
     match rule.payload() {
         Payload::Clear => return Ok(pass),
         Payload::Observe { until } => {
             let live = message.now.is_some_and(|now| now <= until);
-            return if live {
-                Ok(pass)
-            } else {
-                Err(SealError::ClockNeeded)
-            };
+            return if live { Ok(pass) } else { Err(SealError::ClockNeeded) };
         }
         Payload::Sealed | Payload::Mixed { .. } => {}
     }
@@ -532,31 +460,19 @@ fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>
         0 => 0,
         block => padding_len(
             block,
-            with_padding(inner)
-                .encoded_len()
-                .saturating_add(message.payload.len()),
+            with_padding(inner).encoded_len().saturating_add(message.payload.len()),
         ),
     };
-    debug_assert!(
-        inner_len <= with_padding(inner).encoded_len(),
-        "padding sets a flag"
-    );
+    debug_assert!(inner_len <= with_padding(inner).encoded_len(), "padding sets a flag");
     Ok(Decision {
         link,
-        seal: Some(Sealing {
-            rule,
-            topic,
-            inner: InnerFields { padding, ..inner },
-        }),
+        seal: Some(Sealing { rule, topic, inner: InnerFields { padding, ..inner } }),
     })
 }
 
 /// The same fields as if there were padding: its flag alone may make an inner header.
 const fn with_padding(inner: InnerFields<'_>) -> InnerFields<'_> {
-    InnerFields {
-        padding: 1,
-        ..inner
-    }
+    InnerFields { padding: 1, ..inner }
 }
 
 const fn carried(rule: &Rule) -> property::Carried {
@@ -586,37 +502,21 @@ fn sealing_key(config: &Config, name: Name<'_>) -> Result<LiveKey, SealError> {
         return Err(SealError::Suite(SuiteNotBuilt { suite }));
     }
     let mut keys = config.keyring.live_keys(name.scope(), suite);
-    let newest = keys
-        .iter()
-        .rposition(|key| key.suite == suite)
-        .ok_or(SealError::NoKey)?;
+    let newest = keys.iter().rposition(|key| key.suite == suite).ok_or(SealError::NoKey)?;
     Ok(keys.swap_remove(newest))
 }
 
 /// Bytes of a sealed payload in session form with `len` bytes of plain text.
 fn sealed_len(rule: &Rule, len: usize, counter: u32) -> Result<usize, SealError> {
     // magic, VF, KID and SID
-    let total = [
-        18,
-        varint::len(counter),
-        rule.suite().commitment_len(),
-        len,
-        TAG_LEN,
-    ]
-    .into_iter()
-    .fold(0, usize::saturating_add);
-    if total > rule.max_packet() {
-        Err(too_large(rule, total))
-    } else {
-        Ok(total)
-    }
+    let total = [18, varint::len(counter), rule.suite().commitment_len(), len, TAG_LEN]
+        .into_iter()
+        .fold(0, usize::saturating_add);
+    if total > rule.max_packet() { Err(too_large(rule, total)) } else { Ok(total) }
 }
 
 fn too_large(rule: &Rule, len: usize) -> SealError {
-    SealError::TooLarge {
-        len,
-        max: rule.max_packet(),
-    }
+    SealError::TooLarge { len, max: rule.max_packet() }
 }
 
 /// Writes header ‖ commitment ‖ encrypted (inner header ‖ payload ‖ padding) ‖ tag into `out`.
@@ -632,13 +532,8 @@ fn write(
     let header = keys.header(counter, !sealing.inner.is_empty()).encode();
     let bind = (sealing.rule.properties() == PropertyHandling::Bind).then_some(message.properties);
     aad.clear();
-    message::aad(
-        keys,
-        header.as_bytes(),
-        bound_topic(sealing.rule, sealing.topic),
-        bind,
-    )
-    .encode(|part| aad.extend_from_slice(part));
+    message::aad(keys, header.as_bytes(), bound_topic(sealing.rule, sealing.topic), bind)
+        .encode(|part| aad.extend_from_slice(part));
 
     out.reserve_exact(total);
     out.extend_from_slice(header.as_bytes());

@@ -1,4 +1,4 @@
-//! Replay windows of all sender sessions and topics, within quotas. Knows no keys.
+//! Replay windows of all sender sessions and topics, within limits. Knows no keys.
 
 use core::hash::{Hash, Hasher};
 
@@ -12,23 +12,25 @@ use crate::session::Authentic;
 use crate::topic::TopicName;
 use crate::wire::header::{KeyId, SessionId};
 
-/// Most windows and tombstones, per scope and in all.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Quotas {
-    pub(super) windows: usize,
-    pub(super) windows_total: usize,
-    pub(super) ring: usize,
-    pub(super) ring_total: usize,
+/// How much replay state a receiver keeps. The defaults are those of the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReplayLimits {
+    /// Windows of one scope, about 170 bytes each: 16,384.
+    pub windows: usize,
+    /// Windows in all: 65,536.
+    pub windows_total: usize,
+    /// Tombstones of one scope, about 40 bytes each: 65,536.
+    pub ring: usize,
+    /// Tombstones in all: 262,144.
+    pub ring_total: usize,
 }
 
-impl Quotas {
+impl Default for ReplayLimits {
     // SPEC §7.3
-    pub(super) const DEFAULT: Self = Self {
-        windows: 16_384,
-        windows_total: 65_536,
-        ring: 65_536,
-        ring_total: 262_144,
-    };
+    fn default() -> Self {
+        Self { windows: 16_384, windows_total: 65_536, ring: 65_536, ring_total: 262_144 }
+    }
 }
 
 /// A keyed hash of (scope, KID, session ID with its length, topic of the AAD): 128 bits, so that
@@ -43,7 +45,7 @@ pub(super) struct StateKey {
 #[derive(Debug)]
 pub(super) struct Windows {
     key: [u8; 16],
-    quotas: Quotas,
+    limits: ReplayLimits,
     scopes: HashMap<u64, PerScope>,
     windows: usize,
     tombstones: usize,
@@ -59,15 +61,12 @@ struct PerScope {
 }
 
 impl Windows {
-    pub(super) fn new(key: [u8; 16], quotas: Quotas) -> Self {
-        Self {
-            key,
-            quotas,
-            scopes: HashMap::new(),
-            windows: 0,
-            tombstones: 0,
-            lost: 0,
-        }
+    pub(super) fn new(key: [u8; 16], limits: ReplayLimits) -> Self {
+        Self { key, limits, scopes: HashMap::new(), windows: 0, tombstones: 0, lost: 0 }
+    }
+
+    pub(super) const fn set_limits(&mut self, limits: ReplayLimits) {
+        self.limits = limits;
     }
 
     pub(super) const fn lost(&self) -> u64 {
@@ -100,10 +99,7 @@ impl Windows {
         hasher.write_usize(len);
         hasher.write(id.get(..len).unwrap_or(&id));
         topic.as_str().hash(&mut hasher);
-        StateKey {
-            scope,
-            hash: hasher.finish128().as_u128(),
-        }
+        StateKey { scope, hash: hasher.finish128().as_u128() }
     }
 
     /// Whether `counter` could be accepted under `key`; touches nothing.
@@ -119,16 +115,21 @@ impl Windows {
 
     /// Enters an authentic message.
     pub(super) fn accept(&mut self, key: StateKey, message: &Authentic) -> Result<(), Rejected> {
-        let scope = self.scopes.entry(key.scope).or_insert_with(|| PerScope {
-            windows: Lru::new(),
-            ring: Lru::new(),
-        });
+        let scope = self
+            .scopes
+            .entry(key.scope)
+            .or_insert_with(|| PerScope { windows: Lru::new(), ring: Lru::new() });
         if scope.windows.get(&key.hash).is_some() {
             scope.check_and_touch(&key, message)
         } else {
             let buried = half(key.hash);
-            let tombstone = scope.ring.get(&buried).copied();
-            let mut window = tombstone.map_or_else(Window::new, Window::after);
+            let mut window = match scope.ring.get(&buried) {
+                Some(tombstone) => {
+                    tombstone.check(message.counter())?;
+                    Window::after(*tombstone)
+                }
+                None => Window::new(),
+            };
             window.accept(message)?;
             if scope.ring.remove(&buried).is_some() {
                 self.tombstones = self.tombstones.saturating_sub(1);
@@ -140,17 +141,13 @@ impl Windows {
         }
     }
 
-    /// Evicts what exceeds the quotas after `scope` grew by one window.
+    /// Evicts what exceeds the limits after `scope` grew by one window.
     // SPEC §7.3
     fn shrink(&mut self, scope: u64) {
-        if self
-            .scopes
-            .get(&scope)
-            .is_some_and(|s| s.windows.len() > self.quotas.windows)
-        {
+        if self.scopes.get(&scope).is_some_and(|s| s.windows.len() > self.limits.windows) {
             self.evict(scope);
         }
-        if self.windows > self.quotas.windows_total
+        if self.windows > self.limits.windows_total
             && let Some(most) = self.largest(|scope| scope.windows.len())
         {
             self.evict(most);
@@ -158,10 +155,7 @@ impl Windows {
     }
 
     fn largest(&self, len: impl Fn(&PerScope) -> usize) -> Option<u64> {
-        self.scopes
-            .iter()
-            .max_by_key(|(_, scope)| len(scope))
-            .map(|(key, _)| *key)
+        self.scopes.iter().max_by_key(|(_, scope)| len(scope)).map(|(key, _)| *key)
     }
 
     /// Turns the least recently accepted window of `scope` into a tombstone.
@@ -177,10 +171,10 @@ impl Windows {
             self.tombstones = self.tombstones.saturating_add(1);
         }
         state.ring.insert(half(hash), window.tombstone());
-        if state.ring.len() > self.quotas.ring {
+        if state.ring.len() > self.limits.ring {
             self.lose(scope);
         }
-        if self.tombstones > self.quotas.ring_total
+        if self.tombstones > self.limits.ring_total
             && let Some(most) = self.largest(|scope| scope.ring.len())
         {
             self.lose(most);
@@ -207,9 +201,7 @@ impl PerScope {
         if let Some(window) = self.windows.get(&key.hash) {
             window.check(message.counter())?;
         }
-        self.windows
-            .touch(&key.hash)
-            .map_or(Ok(()), |window| window.accept(message))
+        self.windows.touch(&key.hash).map_or(Ok(()), |window| window.accept(message))
     }
 }
 

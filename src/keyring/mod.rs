@@ -47,10 +47,7 @@ struct OwnedPath {
 
 impl OwnedPath {
     fn new(path: PathScope<'_>) -> Self {
-        Self {
-            text: path.as_str().into(),
-            levels: path.depth(),
-        }
+        Self { text: path.as_str().into(), levels: path.depth() }
     }
 
     fn get(&self) -> Option<PathScope<'_>> {
@@ -78,27 +75,15 @@ impl Grant {
     /// The key of the node at `path`.
     #[must_use]
     pub fn node(path: PathScope<'_>, key: NodeKey) -> Self {
-        Self::new(
-            Material::Node {
-                path: OwnedPath::new(path),
-                key,
-            },
-            None,
-        )
+        Self::new(Material::Node { path: OwnedPath::new(path), key }, None)
     }
 
     /// The key of one scope under one suite.
     #[must_use]
     pub fn scope(scope: ScopeRef<'_>, suite: Suite, key: ScopeKey) -> Self {
         let material = match scope {
-            ScopeRef::Path(path) => Material::Path {
-                path: OwnedPath::new(path),
-                key,
-            },
-            ScopeRef::Named(name) => Material::Named {
-                name: name.into(),
-                key,
-            },
+            ScopeRef::Path(path) => Material::Path { path: OwnedPath::new(path), key },
+            ScopeRef::Named(name) => Material::Named { name: name.into(), key },
         };
         Self::new(material, Some(suite))
     }
@@ -136,11 +121,7 @@ impl Grant {
             }
             _ => return None,
         };
-        Some(LiveKey {
-            kid: schedule::key_id(&key, suite),
-            suite,
-            key,
-        })
+        Some(LiveKey { kid: schedule::key_id(&key, suite), suite, key })
     }
 }
 
@@ -171,11 +152,7 @@ impl Keyring {
     // SPEC §4, "Lookup" and KeyCollision
     pub(crate) fn live_keys(&self, scope: ScopeRef<'_>, suite: Suite) -> Vec<LiveKey> {
         let mut keys: Vec<LiveKey> = Vec::new();
-        for key in self
-            .grants
-            .iter()
-            .filter_map(|grant| grant.derive(scope, suite))
-        {
+        for key in self.grants.iter().filter_map(|grant| grant.derive(scope, suite)) {
             if keys.len() < MAX_LIVE_KEYS && keys.iter().all(|older| older.kid != key.kid) {
                 keys.push(key);
             }

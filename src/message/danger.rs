@@ -15,10 +15,7 @@ use crate::wire::property::Property;
 
 /// One message whose every part the caller chooses.
 #[derive(Debug, Clone, Copy)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "the format is frozen, so are its parts"
-)]
+#[expect(clippy::exhaustive_structs, reason = "the format is frozen, so are its parts")]
 pub struct RawMessage<'a> {
     /// The suite of the scope key.
     pub suite: Suite,
@@ -34,6 +31,31 @@ pub struct RawMessage<'a> {
     pub bind: Option<&'a [Property<'a>]>,
     /// Inner header, payload and padding.
     pub plaintext: &'a [u8],
+}
+
+/// The secrets of one session, for a COSE library or a comparison with another implementation.
+#[derive(Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the format is frozen, so are its parts")]
+pub struct ExposedSession {
+    /// The AEAD key.
+    pub key: [u8; 32],
+    /// What the counter is added to, bit by bit, to make the nonce.
+    pub iv: [u8; 12],
+    /// The commitment of a committing suite.
+    pub commitment: Option<[u8; 32]>,
+}
+
+impl core::fmt::Debug for ExposedSession {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("ExposedSession(..)")
+    }
+}
+
+/// Derives the secrets of one session and hands them out.
+#[must_use]
+pub fn expose_session(scope: &ScopeKey, suite: Suite, id: &SessionId) -> ExposedSession {
+    let secrets = schedule::session(scope, suite, id);
+    ExposedSession { key: *secrets.key, iv: *secrets.iv, commitment: secrets.commitment }
 }
 
 /// Largest piece of associated data that [`seal`] puts together on the stack.
@@ -61,12 +83,7 @@ pub fn seal<'b>(
     };
 
     let com = message.suite.commitment_len().min(COM_LEN);
-    let lens = [
-        header.as_bytes().len(),
-        com,
-        message.plaintext.len(),
-        TAG_LEN,
-    ];
+    let lens = [header.as_bytes().len(), com, message.plaintext.len(), TAG_LEN];
     let total = lens.into_iter().fold(0, usize::saturating_add);
     let Some(out) = out.get_mut(..total) else {
         return Ok(None);

@@ -75,10 +75,7 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TopicTooLong => {
-                write!(
-                    f,
-                    "the topic has more than {MAX_SMALL_TOPIC_LEN} bytes: open with a Guard"
-                )
+                write!(f, "the topic has more than {MAX_SMALL_TOPIC_LEN} bytes: open with a Guard")
             }
             Self::NotSealed => f.write_str("the message is not sealed"),
             Self::Unsupported => f.write_str("the message has an unknown version or flag"),
@@ -168,16 +165,9 @@ impl<const STREAMS: usize> Opener<STREAMS> {
             zeroize::Zeroize::zeroize(body);
         }
         opened?;
-        let (inner, payload) = Self::split(
-            self.suite,
-            &header,
-            buf.get(header_len..).unwrap_or_default(),
-        )?;
-        Ok(Opened {
-            payload,
-            inner,
-            proof,
-        })
+        let (inner, payload) =
+            Self::split(self.suite, &header, buf.get(header_len..).unwrap_or_default())?;
+        Ok(Opened { payload, inner, proof })
     }
 
     fn authenticate(
@@ -212,27 +202,15 @@ impl<const STREAMS: usize> Opener<STREAMS> {
         self.tick = self.tick.saturating_add(1);
         let key = stream_key(proof.session(), topic);
         let tick = self.tick;
-        if let Some(stream) = self
-            .streams
-            .iter_mut()
-            .flatten()
-            .find(|stream| stream.key == key)
-        {
+        if let Some(stream) = self.streams.iter_mut().flatten().find(|stream| stream.key == key) {
             stream.window.accept(&proof).map_err(OpenError::Rejected)?;
             stream.accepted = tick;
             return Ok(());
         }
         let mut window = Window::new();
         window.accept(&proof).map_err(OpenError::Rejected)?;
-        let stream = Stream {
-            key,
-            window,
-            accepted: tick,
-        };
-        let slot = self
-            .streams
-            .iter_mut()
-            .min_by_key(|slot| slot.as_ref().map(|s| s.accepted));
+        let stream = Stream { key, window, accepted: tick };
+        let slot = self.streams.iter_mut().min_by_key(|slot| slot.as_ref().map(|s| s.accepted));
         if slot.and_then(|slot| slot.replace(stream)).is_some() {
             self.forgotten = self.forgotten.saturating_add(1);
         }

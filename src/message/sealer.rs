@@ -44,10 +44,7 @@ impl fmt::Display for SealError {
             Self::Suite(error) => error.fmt(f),
             Self::NoEntropy(error) => error.fmt(f),
             Self::TopicTooLong => {
-                write!(
-                    f,
-                    "the topic has more than {MAX_SMALL_TOPIC_LEN} bytes: seal with a Guard"
-                )
+                write!(f, "the topic has more than {MAX_SMALL_TOPIC_LEN} bytes: seal with a Guard")
             }
             Self::BufferTooSmall => {
                 f.write_str("the buffer is too small for headroom, payload and 16 bytes of tag")
@@ -85,10 +82,7 @@ impl Sealer {
     ) -> Result<Self, SealError> {
         let kid = schedule::key_id(scope, suite);
         let keys = SessionKeys::derive(scope, kid, suite, id).map_err(SealError::Suite)?;
-        Ok(Self {
-            session: SenderSession::new(keys),
-            aad: [0; AAD_BUFFER],
-        })
+        Ok(Self { session: SenderSession::new(keys), aad: [0; AAD_BUFFER] })
     }
 
     /// The session's ID.

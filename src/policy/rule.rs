@@ -163,10 +163,7 @@ impl fmt::Display for RuleError {
             Self::Pad => f.write_str("pad is a block of 1 to 65535 bytes"),
             Self::MaxPacket => f.write_str("max_packet has room for a header and a tag: 74 bytes"),
             Self::NotForClear { setting } => {
-                write!(
-                    f,
-                    "{setting} has no meaning under payload = \"clear\": remove one of them"
-                )
+                write!(f, "{setting} has no meaning under payload = \"clear\": remove one of them")
             }
         }
     }
@@ -242,9 +239,7 @@ impl Rule {
 
     /// The rule's filters.
     pub fn topics(&self) -> impl Iterator<Item = TopicFilter<'_>> {
-        self.topics
-            .iter()
-            .filter_map(|filter| TopicFilter::parse(&filter.0).ok())
+        self.topics.iter().filter_map(|filter| TopicFilter::parse(&filter.0).ok())
     }
 
     /// What happens to payloads.
@@ -292,9 +287,7 @@ impl Rule {
     /// The filter that a carried topic has to match, if the rule names one.
     #[must_use]
     pub fn carried_filter(&self) -> Option<TopicFilter<'_>> {
-        self.carried_filter
-            .as_ref()
-            .and_then(|filter| TopicFilter::parse(&filter.0).ok())
+        self.carried_filter.as_ref().and_then(|filter| TopicFilter::parse(&filter.0).ok())
     }
 
     /// What happens to properties.
@@ -355,13 +348,7 @@ impl RuleBuilder {
             max_packet: DEFAULT_MAX_PACKET,
         };
         let topics = topics.into_iter().map(Into::into).collect();
-        Self {
-            rule,
-            topics,
-            pad: None,
-            carried_filter: None,
-            sealing: None,
-        }
+        Self { rule, topics, pad: None, carried_filter: None, sealing: None }
     }
 
     fn sealing(mut self, setting: &'static str) -> Self {

@@ -40,20 +40,13 @@ fn publications_never_leave_by_a_weaker_link() {
         (Links::Both, Tls, Some(Link::Tls)),
     ];
     for (links, transport, link) in cases {
-        assert_eq!(
-            links.publish_link(transport),
-            link,
-            "{links:?} {transport:?}"
-        );
+        assert_eq!(links.publish_link(transport), link, "{links:?} {transport:?}");
     }
 }
 
 #[test]
 fn a_filter_goes_to_tls_as_soon_as_one_rule_within_asks_for_it() {
-    let policy = Policy::new(vec![
-        rule("a/tcp", Transport::Tcp),
-        rule("a/tls", Transport::Tls),
-    ]);
+    let policy = Policy::new(vec![rule("a/tcp", Transport::Tcp), rule("a/tls", Transport::Tls)]);
     let link = |text| policy.subscribe_link(filter(text), Links::Both);
     assert_eq!(link("a/tcp"), Ok(Link::Tcp));
     assert_eq!(link("a/tls"), Ok(Link::Tls));
@@ -69,28 +62,16 @@ fn a_filter_goes_to_tls_as_soon_as_one_rule_within_asks_for_it() {
 #[test]
 fn an_any_rule_takes_its_filter_to_tls_only_where_there_is_tls() {
     let policy = Policy::new(vec![rule("a", Transport::Any)]);
-    assert_eq!(
-        policy.subscribe_link(filter("a"), Links::Both),
-        Ok(Link::Tls)
-    );
-    assert_eq!(
-        policy.subscribe_link(filter("a"), Links::Tcp),
-        Ok(Link::Tcp)
-    );
+    assert_eq!(policy.subscribe_link(filter("a"), Links::Both), Ok(Link::Tls));
+    assert_eq!(policy.subscribe_link(filter("a"), Links::Tcp), Ok(Link::Tcp));
 }
 
 #[test]
 fn every_rule_error_says_what_to_do() {
     let named = |name: &str| Scope::Named(name.into());
     let cases = [
-        (
-            Rule::sealed([""; 0]),
-            "a rule needs topics: name at least one filter",
-        ),
-        (
-            Rule::sealed(["a/#/b"]),
-            "'#' is the last level of a filter, as in \"a/#\"",
-        ),
+        (Rule::sealed([""; 0]), "a rule needs topics: name at least one filter"),
+        (Rule::sealed(["a/#/b"]), "'#' is the last level of a filter, as in \"a/#\""),
         (
             Rule::sealed(["$share/g/a"]),
             "a rule names topics: write the filter without \"$share/group/\"",
@@ -119,10 +100,7 @@ fn every_rule_error_says_what_to_do() {
             Rule::sealed(["a"]).carried_filter("b"),
             "carried_filter has a meaning only with topic_binding = \"carried\"",
         ),
-        (
-            Rule::sealed(["a"]).pad(0),
-            "pad is a block of 1 to 65535 bytes",
-        ),
+        (Rule::sealed(["a"]).pad(0), "pad is a block of 1 to 65535 bytes"),
         (
             Rule::sealed(["a"]).max_packet(73),
             "max_packet has room for a header and a tag: 74 bytes",
@@ -139,8 +117,5 @@ fn every_rule_error_says_what_to_do() {
         .scope(named("n"))
         .topic_binding(TopicBinding::Carried)
         .carried_filter("#a");
-    assert_eq!(
-        carried.build().unwrap_err(),
-        RuleError::CarriedFilter(FilterError::PartialLevel)
-    );
+    assert_eq!(carried.build().unwrap_err(), RuleError::CarriedFilter(FilterError::PartialLevel));
 }

@@ -21,17 +21,7 @@ pub struct Window<const WORDS: usize = 16> {
     highest: Option<u32>,
     /// Counters up to here are too old, whatever the width says.
     floor: Option<u32>,
-    will: Will,
-}
-
-/// What is known of the will of the session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Will {
-    #[default]
-    Open,
-    Seen,
-    /// Seen before this window was made from its tombstone.
-    Buried,
+    will: bool,
 }
 
 /// What remains of a window that had to go.
@@ -39,6 +29,21 @@ enum Will {
 pub struct Tombstone {
     highest: Option<u32>,
     will: bool,
+}
+
+impl Tombstone {
+    /// Whether a message under `counter` may be accepted in a window made from this tombstone.
+    ///
+    /// # Errors
+    /// [`Rejected::TooOld`] for counters that the window may have had.
+    pub fn check(&self, counter: u32) -> Result<(), Rejected> {
+        let covered = match self.highest {
+            _ if counter == WILL_COUNTER => self.will,
+            Some(highest) => counter <= highest,
+            None => false,
+        };
+        if covered { Err(Rejected::TooOld) } else { Ok(()) }
+    }
 }
 
 impl<const WORDS: usize> Default for Window<WORDS> {
@@ -60,27 +65,14 @@ impl<const WORDS: usize> Window<WORDS> {
     /// A window that has seen nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            seen: [0; WORDS],
-            highest: None,
-            floor: None,
-            will: Will::Open,
-        }
+        Self { seen: [0; WORDS], highest: None, floor: None, will: false }
     }
 
-    /// A window in place of one that was evicted: what the tombstone covers is too old.
+    /// A window in place of one that was evicted: counters that the tombstone covers are too
+    /// old. The message that it is made for has passed [`Tombstone::check`].
     #[must_use]
     pub const fn after(tombstone: Tombstone) -> Self {
-        Self {
-            seen: [0; WORDS],
-            highest: None,
-            floor: tombstone.highest,
-            will: if tombstone.will {
-                Will::Buried
-            } else {
-                Will::Open
-            },
-        }
+        Self { seen: [0; WORDS], highest: None, floor: tombstone.highest, will: tombstone.will }
     }
 
     /// What has to be remembered of this window when it is evicted.
@@ -91,10 +83,7 @@ impl<const WORDS: usize> Window<WORDS> {
             Some(highest) => Some(highest),
             None => self.floor,
         };
-        Tombstone {
-            highest,
-            will: !matches!(self.will, Will::Open),
-        }
+        Tombstone { highest, will: self.will }
     }
 
     /// Whether `counter` may still be accepted. Changes nothing.
@@ -104,11 +93,7 @@ impl<const WORDS: usize> Window<WORDS> {
     // SPEC §7.1, window
     pub fn check(&self, counter: u32) -> Result<(), Rejected> {
         if counter == WILL_COUNTER {
-            return match self.will {
-                Will::Open => Ok(()),
-                Will::Seen => Err(Rejected::Duplicate),
-                Will::Buried => Err(Rejected::TooOld),
-            };
+            return if self.will { Err(Rejected::Duplicate) } else { Ok(()) };
         }
         if self.floor.is_some_and(|floor| counter <= floor) {
             return Err(Rejected::TooOld);
@@ -135,7 +120,7 @@ impl<const WORDS: usize> Window<WORDS> {
         let counter = message.counter();
         self.check(counter)?;
         if counter == WILL_COUNTER {
-            self.will = Will::Seen;
+            self.will = true;
             return Ok(());
         }
         match self.highest {
@@ -163,10 +148,7 @@ impl<const WORDS: usize> Window<WORDS> {
 
     fn place(counter: u32) -> (usize, u64) {
         let index = counter.checked_rem(Self::WIDTH).unwrap_or(0);
-        (
-            usize::try_from(index / 64).unwrap_or(usize::MAX),
-            1 << (index % 64),
-        )
+        (usize::try_from(index / 64).unwrap_or(usize::MAX), 1 << (index % 64))
     }
 
     fn is_set(&self, counter: u32) -> bool {

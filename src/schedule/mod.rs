@@ -71,11 +71,7 @@ pub fn path_scope(root: &RootKey, path: PathScope<'_>, suite: Suite) -> ScopeKey
 /// SK of the scope of a node.
 #[must_use]
 pub fn scope(node: &NodeKey, suite: Suite) -> ScopeKey {
-    ScopeKey::take(&mut expand(
-        node.expose(),
-        SCOPE,
-        &[&suite.id().to_be_bytes()],
-    ))
+    ScopeKey::take(&mut expand(node.expose(), SCOPE, &[&suite.id().to_be_bytes()]))
 }
 
 /// SK of a named scope.
@@ -118,11 +114,7 @@ pub(crate) fn session(scope: &ScopeKey, suite: Suite, id: &SessionId) -> Session
         split(&*okm, &mut [&mut *key, &mut *iv, &mut com]);
         commitment = Some(com);
     }
-    SessionSecrets {
-        key,
-        iv,
-        commitment,
-    }
+    SessionSecrets { key, iv, commitment }
 }
 
 /// SID: `random` are 32 bytes of an RNG, `made` the sessions that this process made before, and
@@ -150,10 +142,7 @@ fn expand<const L: usize>(key: &[u8; 32], label: &[u8], ctx: &[&[u8]]) -> Zeroiz
     expand_parts(key, label, ctx, &[])
 }
 
-#[expect(
-    clippy::expect_used,
-    reason = "RFC 5869 allows 8,160 bytes; L is at most 76"
-)]
+#[expect(clippy::expect_used, reason = "RFC 5869 allows 8,160 bytes; L is at most 76")]
 fn expand_parts<const L: usize>(
     key: &[u8; 32],
     label: &[u8],
@@ -169,8 +158,7 @@ fn expand_parts<const L: usize>(
     for (slot, part) in info.iter_mut().zip(fixed.iter().chain(head).chain(tail)) {
         *slot = part;
     }
-    hkdf.expand_multi_info(&info, &mut *okm)
-        .expect("L is at most 255 blocks");
+    hkdf.expand_multi_info(&info, &mut *okm).expect("L is at most 255 blocks");
     okm
 }
 

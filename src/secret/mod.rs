@@ -91,10 +91,7 @@ mod tests {
     #[test]
     fn debug_prints_the_name_only() {
         let mut bytes = [0xAB; KEY_LEN];
-        assert_eq!(
-            format!("{:?}", SharedKey::take(&mut bytes)),
-            "SharedKey(..)"
-        );
+        assert_eq!(format!("{:?}", SharedKey::take(&mut bytes)), "SharedKey(..)");
         let mut bytes = [0xAB; KEY_LEN];
         assert_eq!(format!("{:#?}", ScopeKey::take(&mut bytes)), "ScopeKey(..)");
     }
@@ -112,10 +109,7 @@ mod tests {
         for len in (0..80).filter(|len| *len != KEY_LEN) {
             let mut bytes = std::vec![9; len];
             let error = SharedKey::take_slice(&mut bytes).unwrap_err();
-            assert_eq!(
-                format!("{error}"),
-                format!("a key has 32 bytes, this has {len}")
-            );
+            assert_eq!(format!("{error}"), format!("a key has 32 bytes, this has {len}"));
             assert!(bytes.iter().all(|byte| *byte == 0));
         }
     }

@@ -84,14 +84,7 @@ impl SessionKeys {
     ) -> Result<Self, SuiteNotBuilt> {
         let secrets = schedule::session(scope, suite, &id);
         let aead = Aead::new(suite, &secrets.key)?;
-        Ok(Self {
-            suite,
-            kid,
-            id,
-            aead,
-            iv: secrets.iv,
-            commitment: secrets.commitment,
-        })
+        Ok(Self { suite, kid, id, aead, iv: secrets.iv, commitment: secrets.commitment })
     }
 
     /// iv xor (0^8 ‖ u32(CTR)).
@@ -123,11 +116,7 @@ impl SessionKeys {
         let body = message.get_mut(header.encoded_len()..).unwrap_or_default();
         match self.check(header, aad, body) {
             Ok(range) => {
-                let proof = Authentic {
-                    kid: self.kid,
-                    id: self.id,
-                    counter: header.counter,
-                };
+                let proof = Authentic { kid: self.kid, id: self.id, counter: header.counter };
                 Ok((proof, body.get_mut(range).unwrap_or_default()))
             }
             Err(error) => {
@@ -146,9 +135,7 @@ impl SessionKeys {
     ) -> Result<Range<usize>, BodyError> {
         let start = self.suite.commitment_len();
         let (commitment, sealed) = body.split_at_mut_checked(start).ok_or(BodyError::Short)?;
-        let (text, tag) = sealed
-            .split_last_chunk_mut::<TAG_LEN>()
-            .ok_or(BodyError::Short)?;
+        let (text, tag) = sealed.split_last_chunk_mut::<TAG_LEN>().ok_or(BodyError::Short)?;
         if let Some(expected) = &self.commitment {
             let equal: bool = expected.as_slice().ct_eq(commitment).into();
             if !equal {
@@ -222,11 +209,7 @@ pub(crate) struct SenderSession {
 
 impl SenderSession {
     pub(crate) fn new(keys: SessionKeys) -> Self {
-        Self {
-            keys,
-            next: 0,
-            blocks: 0,
-        }
+        Self { keys, next: 0, blocks: 0 }
     }
 
     /// The counter of the next message, which is not spent yet.
@@ -254,15 +237,9 @@ impl SenderSession {
     }
 
     fn take_blocks(&self, len: usize) -> Result<u64, Exhausted> {
-        let blocks = u64::try_from(len.div_ceil(16))
-            .unwrap_or(u64::MAX)
-            .saturating_add(1);
+        let blocks = u64::try_from(len.div_ceil(16)).unwrap_or(u64::MAX).saturating_add(1);
         let blocks = self.blocks.saturating_add(blocks);
-        if blocks > MAX_BLOCKS {
-            Err(Exhausted)
-        } else {
-            Ok(blocks)
-        }
+        if blocks > MAX_BLOCKS { Err(Exhausted) } else { Ok(blocks) }
     }
 
     #[cfg(test)]

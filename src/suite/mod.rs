@@ -140,11 +140,7 @@ pub struct SuiteNotBuilt {
 
 impl fmt::Display for SuiteNotBuilt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "suite {} is not in this build: switch on its cargo feature",
-            self.suite
-        )
+        write!(f, "suite {} is not in this build: switch on its cargo feature", self.suite)
     }
 }
 
@@ -168,9 +164,9 @@ enum Keyed {
 impl Aead {
     pub(crate) fn new(suite: Suite, key: &[u8; AEAD_KEY_LEN]) -> Result<Self, SuiteNotBuilt> {
         match suite {
-            Suite::ChaCha20Poly1305 | Suite::ChaCha20Poly1305Commit => Ok(Self(
-                Keyed::ChaCha20Poly1305(chacha20_poly1305::Key::new(key)),
-            )),
+            Suite::ChaCha20Poly1305 | Suite::ChaCha20Poly1305Commit => {
+                Ok(Self(Keyed::ChaCha20Poly1305(chacha20_poly1305::Key::new(key))))
+            }
             #[cfg(feature = "aes-gcm")]
             Suite::Aes256Gcm | Suite::Aes256GcmCommit => {
                 Ok(Self(Keyed::Aes256Gcm(aes_gcm::Key::new(key))))

@@ -79,11 +79,7 @@ impl<'a> TopicFilter<'a> {
                 _ => {}
             }
         }
-        Ok(Self {
-            text,
-            group,
-            pattern,
-        })
+        Ok(Self { text, group, pattern })
     }
 
     /// The whole filter, `$share/<group>/` included.

@@ -70,9 +70,7 @@ impl<'a> TopicName<'a> {
     /// # Errors
     /// [`TopicError`] with the first rule that `bytes` break.
     pub fn from_bytes(bytes: &'a [u8]) -> Result<Self, TopicError> {
-        core::str::from_utf8(bytes)
-            .map_err(|_| TopicError::NotUtf8)
-            .and_then(Self::parse)
+        core::str::from_utf8(bytes).map_err(|_| TopicError::NotUtf8).and_then(Self::parse)
     }
 
     /// The whole name.
@@ -103,10 +101,7 @@ impl<'a> TopicName<'a> {
             end = level.len().saturating_add(slash).saturating_add(end);
             levels = levels.saturating_add(1);
         }
-        PathScope {
-            text: self.0.get(..end).unwrap_or(self.0),
-            levels,
-        }
+        PathScope { text: self.0.get(..end).unwrap_or(self.0), levels }
     }
 
     /// The name without `prefix`, once and at the start; unchanged if it does not start with
@@ -136,10 +131,7 @@ pub struct PathScope<'a> {
 
 impl<'a> PathScope<'a> {
     /// The scope of the whole realm, of no level.
-    pub const REALM: PathScope<'static> = PathScope {
-        text: "",
-        levels: 0,
-    };
+    pub const REALM: PathScope<'static> = PathScope { text: "", levels: 0 };
 
     /// Puts a scope together again from its parts: the levels joined by `/`, and their number.
     /// `None` if `text` does not have that number of levels.
@@ -167,9 +159,7 @@ impl<'a> PathScope<'a> {
 
     /// The levels, in order.
     pub fn levels(self) -> Levels<'a> {
-        Levels {
-            rest: (self.levels > 0).then_some(self.text),
-        }
+        Levels { rest: (self.levels > 0).then_some(self.text) }
     }
 
     /// The levels below `ancestor`, or `None` if this scope is not at or below it.

@@ -64,9 +64,7 @@ impl Aad<'_> {
         head(UNSIGNED, 1, |part| protected.put(part));
         match u64::try_from(self.cose_algorithm) {
             Ok(algorithm) => head(UNSIGNED, algorithm, |part| protected.put(part)),
-            Err(_) => head(NEGATIVE, negative(self.cose_algorithm), |part| {
-                protected.put(part)
-            }),
+            Err(_) => head(NEGATIVE, negative(self.cose_algorithm), |part| protected.put(part)),
         }
         let mut external_len = 0_u64;
         self.external(|part| external_len = external_len.saturating_add(len(part)));
@@ -97,18 +95,13 @@ fn bind(properties: &[Property<'_>], put: &mut impl FnMut(&[u8])) {
     head(MAP, len(&BOUND), &mut *put);
     for id in BOUND {
         head(UNSIGNED, u64::from(id), &mut *put);
-        let mut values = properties
-            .iter()
-            .filter(|property| property.id() == id)
-            .peekable();
+        let mut values = properties.iter().filter(|property| property.id() == id).peekable();
         if values.peek().is_none() {
             put(NULL);
             continue;
         }
         if id == 0x26 {
-            let count = values
-                .clone()
-                .fold(0_u64, |count, _| count.saturating_add(1));
+            let count = values.clone().fold(0_u64, |count, _| count.saturating_add(1));
             head(ARRAY, count, &mut *put);
         }
         for value in values {

@@ -70,11 +70,7 @@ impl SenderNumber {
     /// `None` above [`SenderNumber::MAX`].
     #[must_use]
     pub const fn new(number: u32) -> Option<Self> {
-        if number <= Self::MAX {
-            Some(Self(number))
-        } else {
-            None
-        }
+        if number <= Self::MAX { Some(Self(number)) } else { None }
     }
 
     /// The number.
@@ -161,12 +157,7 @@ impl Header {
     /// A header for `counter` of a session.
     #[must_use]
     pub const fn new(kid: KeyId, id: SessionId, counter: u32, inner: bool) -> Self {
-        Self {
-            kid,
-            id,
-            counter,
-            inner,
-        }
+        Self { kid, id, counter, inner }
     }
 
     /// Reads the header of `bytes` and returns it with its length. At least a tag stands behind it.
@@ -201,12 +192,7 @@ impl Header {
         };
         let counter = u32::try_from(varint::read(reader)?).ok()?;
         let inner = vf & INNER != 0;
-        (counter <= WILL_COUNTER).then_some(Self {
-            kid,
-            id,
-            counter,
-            inner,
-        })
+        (counter <= WILL_COUNTER).then_some(Self { kid, id, counter, inner })
     }
 
     /// Bytes that [`Header::encode`] makes.
@@ -217,22 +203,14 @@ impl Header {
             SessionId::Sender(number) => varint::len(number.get()),
         };
         // magic, VF and KID
-        id.saturating_add(varint::len(self.counter))
-            .saturating_add(6)
+        id.saturating_add(varint::len(self.counter)).saturating_add(6)
     }
 
     /// The header as on the wire: the first [`Header::encoded_len`] bytes of the array.
     #[must_use]
     pub fn encode(&self) -> EncodedHeader {
-        let mut out = EncodedHeader {
-            bytes: [0; MAX_HEADER_LEN],
-            len: 0,
-        };
-        let form = if self.id.form() == Form::Compact {
-            COMPACT
-        } else {
-            0
-        };
+        let mut out = EncodedHeader { bytes: [0; MAX_HEADER_LEN], len: 0 };
+        let form = if self.id.form() == Form::Compact { COMPACT } else { 0 };
         let inner = if self.inner { INNER } else { 0 };
         out.push(&[MAGIC, DATA_V1 | form | inner]);
         out.push(&self.kid.0);
@@ -273,27 +251,13 @@ mod tests {
 
     fn ids() -> [SessionId; 4] {
         let sender = |number| SessionId::Sender(SenderNumber::new(number).unwrap());
-        [
-            SessionId::Random([7; 12]),
-            sender(0),
-            sender(64),
-            sender(SenderNumber::MAX),
-        ]
+        [SessionId::Random([7; 12]), sender(0), sender(64), sender(SenderNumber::MAX)]
     }
 
     #[test]
     fn header_comes_back_at_every_counter_length() {
         for id in ids() {
-            for counter in [
-                0,
-                63,
-                64,
-                16_383,
-                16_384,
-                (1 << 30) - 1,
-                1 << 30,
-                WILL_COUNTER,
-            ] {
+            for counter in [0, 63, 64, 16_383, 16_384, (1 << 30) - 1, 1 << 30, WILL_COUNTER] {
                 for inner in [false, true] {
                     let header = Header::new(KeyId([1, 2, 3, 4]), id, counter, inner);
                     let mut bytes = std::vec::Vec::from(header.encode().as_bytes());
@@ -313,11 +277,7 @@ mod tests {
             bytes.extend([0; TAG_LEN]);
             assert_eq!(Header::parse(&bytes[..0]), Err(HeaderError::NotSealed));
             for cut in 1..bytes.len() {
-                assert_eq!(
-                    Header::parse(&bytes[..cut]),
-                    Err(HeaderError::Malformed),
-                    "{cut}"
-                );
+                assert_eq!(Header::parse(&bytes[..cut]), Err(HeaderError::Malformed), "{cut}");
             }
         }
     }
@@ -329,11 +289,7 @@ mod tests {
         for vf in 0..=u8::MAX {
             bytes[1] = vf;
             let known = matches!(vf, 0x40 | 0x50 | 0x60 | 0x70);
-            assert_eq!(
-                Header::parse(&bytes) == Err(HeaderError::Unsupported),
-                !known,
-                "{vf:02x}"
-            );
+            assert_eq!(Header::parse(&bytes) == Err(HeaderError::Unsupported), !known, "{vf:02x}");
         }
     }
 }

@@ -82,10 +82,7 @@ impl<'a> InnerHeader<'a> {
         if has(RESERVED) || (has(TTL) && !has(TS)) {
             return None;
         }
-        let mut header = Self {
-            padded: has(PAD),
-            ..Self::default()
-        };
+        let mut header = Self { padded: has(PAD), ..Self::default() };
         if has(TS) {
             let [a, b, c, d, e, f] = reader.array()?;
             header.timestamp = Some(u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
@@ -110,11 +107,7 @@ impl<'a> InnerHeader<'a> {
             });
         }
         header.len = plaintext.len().saturating_sub(reader.0.len());
-        let payload = if has(PAD) {
-            strip_padding(reader.0)?
-        } else {
-            reader.0
-        };
+        let payload = if has(PAD) { strip_padding(reader.0)? } else { reader.0 };
         if header.kind == Some(Kind::Delete) && !payload.is_empty() {
             return None;
         }
@@ -152,11 +145,7 @@ pub struct InnerFields<'a> {
 
 impl InnerFields<'_> {
     fn carried(&self) -> Carried {
-        if self.carry_all {
-            Carried::All
-        } else {
-            Carried::FormatOnly
-        }
+        if self.carry_all { Carried::All } else { Carried::FormatOnly }
     }
 
     fn props_len(&self) -> usize {
@@ -198,9 +187,7 @@ impl InnerFields<'_> {
         .into_iter()
         .filter_map(|(set, len)| set.then_some(len))
         .sum();
-        fixed
-            .saturating_add(lp(topic))
-            .saturating_add(lp(self.props_len()))
+        fixed.saturating_add(lp(topic)).saturating_add(lp(self.props_len()))
     }
 
     /// Writes what stands in front of the payload, in pieces, to `put`. PROPS and TOPIC have at

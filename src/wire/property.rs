@@ -82,9 +82,7 @@ impl<'a> Property<'a> {
             return Err(PropertyError::TooLong);
         }
         if let Self::ResponseTopic(topic) = self {
-            return TopicName::parse(topic)
-                .map(drop)
-                .map_err(|_| PropertyError::ResponseTopic);
+            return TopicName::parse(topic).map(drop).map_err(|_| PropertyError::ResponseTopic);
         }
         let text = !matches!(self, Self::CorrelationData(_));
         if text && (first.contains(&0) || second.contains(&0)) {
@@ -143,19 +141,14 @@ pub(crate) fn encoded_len(properties: &[Property<'_>], carried: Carried) -> usiz
     properties
         .iter()
         .filter(|property| carried.takes(property))
-        .fold(0, |len, property| {
-            len.saturating_add(property.encoded_len())
-        })
+        .fold(0, |len, property| len.saturating_add(property.encoded_len()))
 }
 
 /// Writes PROPS: ascending identifiers, user properties in their order.
 // SPEC §3, PROPS
 pub(crate) fn encode(properties: &[Property<'_>], carried: Carried, mut put: impl FnMut(&[u8])) {
     for id in IDS {
-        for property in properties
-            .iter()
-            .filter(|p| p.id() == id && carried.takes(p))
-        {
+        for property in properties.iter().filter(|p| p.id() == id && carried.takes(p)) {
             put(&[id]);
             if let Property::PayloadFormat(text) = property {
                 put(&[u8::from(*text)]);

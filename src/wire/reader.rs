@@ -33,8 +33,6 @@ impl<'a> Reader<'a> {
 
     /// A u16 length and as many bytes of UTF-8 without U+0000.
     pub(super) fn lp_text(&mut self) -> Option<&'a str> {
-        core::str::from_utf8(self.lp()?)
-            .ok()
-            .filter(|text| !text.contains('\0'))
+        core::str::from_utf8(self.lp()?).ok().filter(|text| !text.contains('\0'))
     }
 }

@@ -62,17 +62,7 @@ mod tests {
 
     #[test]
     fn every_length_boundary_comes_back() {
-        for value in [
-            0,
-            1,
-            63,
-            64,
-            16_383,
-            16_384,
-            (1 << 30) - 1,
-            1 << 30,
-            u32::MAX,
-        ] {
+        for value in [0, 1, 63, 64, 16_383, 16_384, (1 << 30) - 1, 1 << 30, u32::MAX] {
             let (bytes, len) = encode(value);
             assert_eq!(len, super::len(value));
             let mut reader = Reader(&bytes[..len]);

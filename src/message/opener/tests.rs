@@ -15,10 +15,7 @@ fn seal(sealer: &mut Sealer, topic: TopicName<'_>, payload: &[u8]) -> Vec<u8> {
     let mut buf = vec![0; sealer.headroom() + payload.len() + 16];
     let start = sealer.headroom();
     buf[start..][..payload.len()].copy_from_slice(payload);
-    sealer
-        .seal_in_place(topic, &mut buf, payload.len())
-        .unwrap()
-        .to_vec()
+    sealer.seal_in_place(topic, &mut buf, payload.len()).unwrap().to_vec()
 }
 
 fn pair(suite: Suite) -> (Sealer, Opener) {
@@ -42,14 +39,9 @@ fn every_suite_seals_and_opens_every_small_length() {
 #[test]
 fn growth_in_session_form_is_35_36_38_42() {
     let (mut sealer, _) = pair(Suite::ChaCha20Poly1305);
-    for (counter, growth) in [
-        (0, 35),
-        (63, 35),
-        (64, 36),
-        (16_383, 36),
-        (16_384, 38),
-        (1 << 30, 42),
-    ] {
+    for (counter, growth) in
+        [(0, 35), (63, 35), (64, 36), (16_383, 36), (16_384, 38), (1 << 30, 42)]
+    {
         sealer.session_mut().set_next(counter);
         assert_eq!(seal(&mut sealer, topic("t"), b"27").len(), 2 + growth);
     }
@@ -79,9 +71,7 @@ fn every_flipped_bit_is_refused_and_nothing_readable_remains() {
 fn duplicate_is_rejected_and_wiped() {
     let (mut sealer, mut opener) = pair(Suite::ChaCha20Poly1305);
     let sealed = seal(&mut sealer, topic("a"), b"MARKER-MARKER-16");
-    opener
-        .open_in_place(topic("a"), &mut sealed.clone())
-        .unwrap();
+    opener.open_in_place(topic("a"), &mut sealed.clone()).unwrap();
     let mut again = sealed;
     let error = opener.open_in_place(topic("a"), &mut again).unwrap_err();
     assert_eq!(error, OpenError::Rejected(Rejected::Duplicate));
@@ -92,15 +82,11 @@ fn duplicate_is_rejected_and_wiped() {
 fn another_topic_and_another_key_are_refused() {
     let (mut sealer, mut opener) = pair(Suite::ChaCha20Poly1305);
     let sealed = seal(&mut sealer, topic("a"), b"27");
-    let error = opener
-        .open_in_place(topic("b"), &mut sealed.clone())
-        .unwrap_err();
+    let error = opener.open_in_place(topic("b"), &mut sealed.clone()).unwrap_err();
     assert_eq!(error, OpenError::NotAuthentic);
     let other = ScopeKey::take(&mut [9; 32]);
     let mut opener = Opener::<1>::new(other, Suite::ChaCha20Poly1305).unwrap();
-    let error = opener
-        .open_in_place(topic("a"), &mut sealed.clone())
-        .unwrap_err();
+    let error = opener.open_in_place(topic("a"), &mut sealed.clone()).unwrap_err();
     assert_eq!(error, OpenError::UnknownKey);
 }
 
@@ -117,10 +103,7 @@ fn authentic_plain_text_with_a_bad_inner_header_is_malformed_and_wiped() {
         plaintext: b"\x80MARKER-MARKER-16",
     };
     let mut out = [0; 128];
-    let mut sealed = danger::seal(&scope(suite), &message, &mut out)
-        .unwrap()
-        .unwrap()
-        .to_vec();
+    let mut sealed = danger::seal(&scope(suite), &message, &mut out).unwrap().unwrap().to_vec();
     let mut opener = Opener::<1>::new(scope(suite), suite).unwrap();
     let error = opener.open_in_place(topic("a"), &mut sealed).unwrap_err();
     assert_eq!(error, OpenError::Malformed);
@@ -139,9 +122,7 @@ fn one_stream_too_many_forgets_the_quietest() {
     }
     assert_eq!(opener.forgotten(), 1);
     opener.open_in_place(topic("a"), &mut a.clone()).unwrap();
-    let error = opener
-        .open_in_place(topic("a"), &mut a.clone())
-        .unwrap_err();
+    let error = opener.open_in_place(topic("a"), &mut a.clone()).unwrap_err();
     assert_eq!(error, OpenError::Rejected(Rejected::Duplicate));
 }
 
@@ -150,21 +131,11 @@ fn a_long_topic_is_refused_and_the_longest_is_not() {
     let (mut sealer, mut opener) = pair(Suite::Aes256GcmCommit);
     let longest = "x".repeat(MAX_SMALL_TOPIC_LEN);
     let mut sealed = seal(&mut sealer, topic(&longest), b"27");
-    assert_eq!(
-        opener
-            .open_in_place(topic(&longest), &mut sealed)
-            .unwrap()
-            .payload,
-        b"27"
-    );
+    assert_eq!(opener.open_in_place(topic(&longest), &mut sealed).unwrap().payload, b"27");
     let long = "x".repeat(MAX_SMALL_TOPIC_LEN + 1);
-    let error = sealer
-        .seal_in_place(topic(&long), &mut [0; 99], 0)
-        .unwrap_err();
+    let error = sealer.seal_in_place(topic(&long), &mut [0; 99], 0).unwrap_err();
     assert_eq!(error, crate::message::SealError::TopicTooLong);
-    let error = opener
-        .open_in_place(topic(&long), &mut [0; 99])
-        .unwrap_err();
+    let error = opener.open_in_place(topic(&long), &mut [0; 99]).unwrap_err();
     assert_eq!(error, OpenError::TopicTooLong);
 }
 

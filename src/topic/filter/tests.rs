@@ -11,21 +11,12 @@ fn error_texts_say_the_rule() {
     let cases = [
         ("", "a topic filter has at least one character"),
         ("a\0", "a topic filter must not contain U+0000"),
-        (
-            "a+/b",
-            "'+' and '#' stand alone in their level, as in \"a/+/b\"",
-        ),
+        ("a+/b", "'+' and '#' stand alone in their level, as in \"a/+/b\""),
         ("#/a", "'#' is the last level of a filter, as in \"a/#\""),
-        (
-            "$share/+/a",
-            "a shared filter is \"$share/group/filter\", the group without '+' and '#'",
-        ),
+        ("$share/+/a", "a shared filter is \"$share/group/filter\", the group without '+' and '#'"),
     ];
     for (text, message) in cases {
-        assert_eq!(
-            format!("{}", TopicFilter::parse(text).unwrap_err()),
-            message
-        );
+        assert_eq!(format!("{}", TopicFilter::parse(text).unwrap_err()), message);
     }
 }
 
@@ -41,10 +32,8 @@ fn names() -> Vec<String> {
     let levels = ["", "a", "b", "$s"];
     let mut names: Vec<String> = levels.iter().map(|level| String::from(*level)).collect();
     for _ in 0..2 {
-        let longer: Vec<String> = names
-            .iter()
-            .flat_map(|name| levels.map(|level| format!("{name}/{level}")))
-            .collect();
+        let longer: Vec<String> =
+            names.iter().flat_map(|name| levels.map(|level| format!("{name}/{level}"))).collect();
         names.extend(longer);
     }
     names.retain(|name| !name.is_empty());

@@ -1,0 +1,40 @@
+//! Test vectors made by an independent implementation of the format.
+//!
+//! `MQTT_SEAL_VECTORS=DIR cargo test --test vectors` runs another directory of the same form.
+
+mod json;
+mod keys;
+mod open;
+mod replay;
+mod seal;
+mod topics;
+
+/// Everything in the vectors that is not built yet, by name. A case that needs one of these is
+/// counted and left out; a name that no case needs fails the run, so that this list shrinks.
+pub(crate) const NOT_YET: [(&str, &str); 9] = [
+    ("replay", "policy latest"),
+    ("replay", "policy fresh"),
+    ("replay", "manual acknowledgement"),
+    ("replay", "store"),
+    ("replay", "own sessions"),
+    ("replay", "first_contact"),
+    ("replay", "echo"),
+    ("replay", "max_skew and max_age of a rule"),
+    ("seal", "replay policies latest and fresh"),
+];
+
+/// Files that belong to layers that are not built yet.
+pub(crate) const FILES_NOT_YET: [&str; 2] = ["auth.json", "cose.json"];
+
+#[test]
+fn every_file_is_covered_or_named() {
+    let covered = ["keys", "seal", "open_accept", "open_reject", "topics", "replay"];
+    for file in std::fs::read_dir(json::directory()).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        let Some(stem) = name.strip_suffix(".json") else {
+            continue;
+        };
+        let known = covered.contains(&stem) || FILES_NOT_YET.contains(&name.as_str());
+        assert!(known, "{name} is neither covered nor named in FILES_NOT_YET");
+    }
+}
