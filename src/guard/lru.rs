@@ -31,6 +31,10 @@ fn place(index: u32) -> usize {
 }
 
 impl<K: core::hash::Hash + Eq + Copy, V> Lru<K, V> {
+    /// Bytes of one entry, without its place in the table.
+    #[cfg(test)]
+    pub(super) const ENTRY_SIZE: usize = size_of::<Node<K, V>>();
+
     pub(super) fn new() -> Self {
         Self {
             table: HashTable::new(),
