@@ -4,6 +4,7 @@
 
 mod json;
 mod keys;
+mod mutation;
 mod open;
 mod replay;
 mod seal;
