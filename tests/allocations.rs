@@ -1,5 +1,16 @@
 //! The layer without a heap takes nothing from one.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::print_stdout,
+    reason = "a test fails by panicking"
+)]
+
 use allocation_counter::measure;
 use mqtt_seal::guard::{Guard, Incoming, Outgoing};
 use mqtt_seal::keyring::{Grant, Keyring};
@@ -16,7 +27,7 @@ fn sealer_and_opener_allocate_nothing_after_the_first_message() {
     for suite in Suite::ALL {
         let root = schedule::root(&SharedKey::take(&mut [7; 32]), "realm");
         let scope = || schedule::path_scope(&root, topic.path(2), suite);
-        let mut sealer = Sealer::new(scope(), suite, &mut getrandom::SysRng, 0, &[]).unwrap();
+        let mut sealer = Sealer::new(&scope(), suite, &mut getrandom::SysRng, 0, &[]).unwrap();
         let mut opener = Opener::<4>::new(scope(), suite).unwrap();
         let mut message = || {
             let mut buf = [0; 128];

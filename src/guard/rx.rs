@@ -379,14 +379,13 @@ impl GuardRx {
             return Err(OpenError::Rejected(Rejected::Duplicate));
         }
         let mut derived = None;
-        let session = match key.sessions.get(&header.id) {
-            Some(session) => session,
-            None => {
-                let LiveKey { kid, suite, key } = &key.key;
-                let session = SessionKeys::derive(key, *kid, *suite, header.id)
-                    .map_err(|_| OpenError::UnknownKey)?;
-                &*derived.insert(session)
-            }
+        let session = if let Some(session) = key.sessions.get(&header.id) {
+            session
+        } else {
+            let LiveKey { kid, suite, key } = &key.key;
+            let session = SessionKeys::derive(key, *kid, *suite, header.id)
+                .map_err(|_| OpenError::UnknownKey)?;
+            &*derived.insert(session)
         };
         let bind = (rule.properties() == PropertyHandling::Bind).then_some(message.properties);
         let encoded = header.encode();

@@ -47,7 +47,7 @@ pub(super) struct Windows {
     key: [u8; 16],
     limits: ReplayLimits,
     scopes: HashMap<u64, PerScope>,
-    windows: usize,
+    live: usize,
     tombstones: usize,
     /// Tombstones that a ring had no room for.
     lost: u64,
@@ -62,7 +62,7 @@ struct PerScope {
 
 impl Windows {
     pub(super) fn new(key: [u8; 16], limits: ReplayLimits) -> Self {
-        Self { key, limits, scopes: HashMap::new(), windows: 0, tombstones: 0, lost: 0 }
+        Self { key, limits, scopes: HashMap::new(), live: 0, tombstones: 0, lost: 0 }
     }
 
     pub(super) const fn set_limits(&mut self, limits: ReplayLimits) {
@@ -135,7 +135,7 @@ impl Windows {
                 self.tombstones = self.tombstones.saturating_sub(1);
             }
             scope.windows.insert(key.hash, window);
-            self.windows = self.windows.saturating_add(1);
+            self.live = self.live.saturating_add(1);
             self.shrink(key.scope);
             Ok(())
         }
@@ -147,7 +147,7 @@ impl Windows {
         if self.scopes.get(&scope).is_some_and(|s| s.windows.len() > self.limits.windows) {
             self.evict(scope);
         }
-        if self.windows > self.limits.windows_total
+        if self.live > self.limits.windows_total
             && let Some(most) = self.largest(|scope| scope.windows.len())
         {
             self.evict(most);
@@ -166,7 +166,7 @@ impl Windows {
         let Some((hash, window)) = state.windows.pop_oldest() else {
             return;
         };
-        self.windows = self.windows.saturating_sub(1);
+        self.live = self.live.saturating_sub(1);
         if state.ring.remove(&half(hash)).is_none() {
             self.tombstones = self.tombstones.saturating_add(1);
         }

@@ -14,7 +14,7 @@
 //!
 //! let mut rng = getrandom::SysRng;
 //! let mut sealer =
-//!     Sealer::new(schedule::path_scope(&root, topic.path(2), suite), suite, &mut rng, 0, &[b"sensor-7"])?;
+//!     Sealer::new(&schedule::path_scope(&root, topic.path(2), suite), suite, &mut rng, 0, &[b"sensor-7"])?;
 //! let mut buf = [0; 64];
 //! buf[sealer.headroom()..][..2].copy_from_slice(b"27");
 //! let sealed = sealer.seal_in_place(topic, &mut buf, 2)?;

@@ -65,14 +65,14 @@ impl Sealer {
     /// # Errors
     /// [`SealError::Suite`], [`SealError::NoEntropy`].
     pub fn new(
-        scope: ScopeKey,
+        scope: &ScopeKey,
         suite: Suite,
         rng: &mut impl Entropy,
         made: u32,
         extra: &[&[u8]],
     ) -> Result<Self, SealError> {
-        let id = draw_id(&scope, rng, made, extra).map_err(SealError::NoEntropy)?;
-        Self::with_id(&scope, suite, id)
+        let id = draw_id(scope, rng, made, extra).map_err(SealError::NoEntropy)?;
+        Self::with_id(scope, suite, id)
     }
 
     pub(super) fn with_id(

@@ -139,7 +139,7 @@ impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoTopics => f.write_str("a rule needs topics: name at least one filter"),
-            Self::Topic(error) => error.fmt(f),
+            Self::Topic(error) | Self::CarriedFilter(error) => error.fmt(f),
             Self::SharedTopic => {
                 f.write_str("a rule names topics: write the filter without \"$share/group/\"")
             }
@@ -159,7 +159,6 @@ impl fmt::Display for RuleError {
             Self::CarriedFilterUnused => {
                 f.write_str("carried_filter has a meaning only with topic_binding = \"carried\"")
             }
-            Self::CarriedFilter(error) => error.fmt(f),
             Self::Pad => f.write_str("pad is a block of 1 to 65535 bytes"),
             Self::MaxPacket => f.write_str("max_packet has room for a header and a tag: 74 bytes"),
             Self::NotForClear { setting } => {
@@ -472,14 +471,13 @@ impl RuleBuilder {
 fn check_scope(scope: &Scope) -> Result<(), RuleError> {
     match scope {
         Scope::Path { depth } if *depth > MAX_SCOPE_DEPTH => Err(RuleError::ScopeDepth),
-        Scope::Path { .. } => Ok(()),
         Scope::Named(name) if name.starts_with('$') => Err(RuleError::ReservedScope),
         Scope::Named(name)
             if name.is_empty() || name.len() > MAX_TOPIC_LEN || name.contains('\0') =>
         {
             Err(RuleError::ScopeName)
         }
-        Scope::Named(_) => Ok(()),
+        Scope::Path { .. } | Scope::Named(_) => Ok(()),
     }
 }
 

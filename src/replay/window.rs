@@ -55,7 +55,6 @@ impl<const WORDS: usize> Default for Window<WORDS> {
 impl<const WORDS: usize> Window<WORDS> {
     /// Counters that the window holds.
     #[expect(
-        clippy::arithmetic_side_effects,
         clippy::as_conversions,
         clippy::cast_possible_truncation,
         reason = "evaluated by the compiler, which refuses an overflow"

@@ -44,13 +44,13 @@ pub fn root(shared_key: &SharedKey, realm: &str) -> RootKey {
     key
 }
 
-/// NK_0: the node of no levels.
+/// `NK_0`: the node of no levels.
 #[must_use]
 pub fn root_node(root: &RootKey) -> NodeKey {
     NodeKey::take(&mut Zeroizing::new(*root.expose()))
 }
 
-/// NK_i+1: the node of one more level, which may be empty.
+/// `NK_i+1`: the node of one more level, which may be empty.
 #[must_use]
 pub fn node(parent: &NodeKey, level: &str) -> NodeKey {
     NodeKey::take(&mut expand(parent.expose(), NODE, &[level.as_bytes()]))

@@ -162,6 +162,10 @@ enum Keyed {
 }
 
 impl Aead {
+    #[cfg_attr(
+        all(feature = "aes-gcm", feature = "aes-gcm-siv"),
+        expect(clippy::unnecessary_wraps, reason = "it fails where a feature is off")
+    )]
     pub(crate) fn new(suite: Suite, key: &[u8; AEAD_KEY_LEN]) -> Result<Self, SuiteNotBuilt> {
         match suite {
             Suite::ChaCha20Poly1305 | Suite::ChaCha20Poly1305Commit => {

@@ -125,9 +125,8 @@ impl<'a> TopicFilter<'a> {
         let mut empty = true;
         loop {
             match (a.next(), b.next()) {
-                (None, None) => return !empty,
                 // '#' matches the parent level too, and whatever follows
-                (Some("#"), None) | (None, Some("#")) => return !empty,
+                (None, None | Some("#")) | (Some("#"), None) => return !empty,
                 (Some("#"), rest) | (rest, Some("#")) => return !(first && is_reserved(rest)),
                 (Some(x), Some(y)) => {
                     let wild = x == "+" || y == "+";

@@ -80,6 +80,7 @@ impl<'a> TopicName<'a> {
     }
 
     /// The levels, in order. There is at least one; any of them may be empty.
+    #[must_use]
     pub fn levels(self) -> Levels<'a> {
         Levels::of(self.0)
     }
@@ -158,6 +159,7 @@ impl<'a> PathScope<'a> {
     }
 
     /// The levels, in order.
+    #[must_use]
     pub fn levels(self) -> Levels<'a> {
         Levels { rest: (self.levels > 0).then_some(self.text) }
     }

@@ -1,4 +1,4 @@
-//! The associated data: the `Enc_structure` of a COSE_Encrypt0 (RFC 9052 §5.3), so that a sealed
+//! The associated data: the `Enc_structure` of a `COSE_Encrypt0` (RFC 9052 §5.3), so that a sealed
 //! payload is COSE in another dress.
 
 use super::property::Property;
@@ -17,6 +17,7 @@ const BOUND: [u8; 4] = [0x03, 0x08, 0x09, 0x26];
 
 /// What is authenticated beside the plain text.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::exhaustive_structs, reason = "the format is frozen, so are its parts")]
 pub struct Aad<'a> {
     /// The suite's number.
     pub suite: u16,
@@ -129,11 +130,11 @@ fn head(major: u8, value: u64, mut put: impl FnMut(&[u8])) {
     let [.., a, b, c, d] = value.to_be_bytes();
     match value {
         0..=23 => put(&[major | d]),
-        24..=0xFF => put(&[major | 24, d]),
-        0x100..=0xFFFF => put(&[major | 25, c, d]),
-        0x1_0000..=0xFFFF_FFFF => put(&[major | 26, a, b, c, d]),
+        24..=0xFF => put(&[major | 0x18, d]),
+        0x100..=0xFFFF => put(&[major | 0x19, c, d]),
+        0x1_0000..=0xFFFF_FFFF => put(&[major | 0x1A, a, b, c, d]),
         _ => {
-            put(&[major | 27]);
+            put(&[major | 0x1B]);
             put(&value.to_be_bytes());
         }
     }

@@ -84,8 +84,9 @@ impl<'a> InnerHeader<'a> {
         }
         let mut header = Self { padded: has(PAD), ..Self::default() };
         if has(TS) {
-            let [a, b, c, d, e, f] = reader.array()?;
-            header.timestamp = Some(u64::from_be_bytes([0, 0, a, b, c, d, e, f]));
+            let bytes: [u8; 6] = reader.array()?;
+            let value = bytes.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte));
+            header.timestamp = Some(value);
         }
         if has(TTL) {
             header.ttl = Some(reader.u32()?);
@@ -124,6 +125,7 @@ fn strip_padding(padded: &[u8]) -> Option<&[u8]> {
 
 /// What the sender puts in front of a payload and behind it.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::exhaustive_structs, reason = "the format is frozen, so are its fields")]
 pub struct InnerFields<'a> {
     /// See [`InnerHeader::timestamp`].
     pub timestamp: Option<u64>,

@@ -57,7 +57,10 @@ pub(crate) fn array<const N: usize>(case: &Value, key: &str) -> [u8; N] {
 }
 
 pub(crate) fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        text.push_str(&format!("{byte:02x}"));
+        text
+    })
 }
 
 pub(crate) fn suite(case: &Value) -> Suite {

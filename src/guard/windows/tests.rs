@@ -25,7 +25,7 @@ fn a_scope_that_lost_everything_takes_no_room() {
     for scope in 0..100 {
         accept(&mut windows, &format!("s{scope}"), "t", 0).unwrap();
     }
-    assert_eq!((windows.windows, windows.tombstones), (1, 1));
+    assert_eq!((windows.live, windows.tombstones), (1, 1));
     assert!(windows.scopes.len() <= 2);
     assert_eq!(windows.lost(), 98);
 }

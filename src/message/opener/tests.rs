@@ -12,14 +12,14 @@ fn topic(text: &str) -> TopicName<'_> {
 }
 
 fn seal(sealer: &mut Sealer, topic: TopicName<'_>, payload: &[u8]) -> Vec<u8> {
-    let mut buf = vec![0; sealer.headroom() + payload.len() + 16];
     let start = sealer.headroom();
+    let mut buf = vec![0; start.saturating_add(payload.len()).saturating_add(16)];
     buf[start..][..payload.len()].copy_from_slice(payload);
     sealer.seal_in_place(topic, &mut buf, payload.len()).unwrap().to_vec()
 }
 
 fn pair(suite: Suite) -> (Sealer, Opener) {
-    let sealer = Sealer::new(scope(suite), suite, &mut getrandom::SysRng, 0, &[]).unwrap();
+    let sealer = Sealer::new(&scope(suite), suite, &mut getrandom::SysRng, 0, &[]).unwrap();
     (sealer, Opener::new(scope(suite), suite).unwrap())
 }
 
@@ -86,7 +86,7 @@ fn another_topic_and_another_key_are_refused() {
     assert_eq!(error, OpenError::NotAuthentic);
     let other = ScopeKey::take(&mut [9; 32]);
     let mut opener = Opener::<1>::new(other, Suite::ChaCha20Poly1305).unwrap();
-    let error = opener.open_in_place(topic("a"), &mut sealed.clone()).unwrap_err();
+    let error = opener.open_in_place(topic("a"), &mut { sealed }).unwrap_err();
     assert_eq!(error, OpenError::UnknownKey);
 }
 
@@ -122,7 +122,7 @@ fn one_stream_too_many_forgets_the_quietest() {
     }
     assert_eq!(opener.forgotten(), 1);
     opener.open_in_place(topic("a"), &mut a.clone()).unwrap();
-    let error = opener.open_in_place(topic("a"), &mut a.clone()).unwrap_err();
+    let error = opener.open_in_place(topic("a"), &mut { a }).unwrap_err();
     assert_eq!(error, OpenError::Rejected(Rejected::Duplicate));
 }
 

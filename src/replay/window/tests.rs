@@ -62,7 +62,11 @@ struct Model {
 
 impl Model {
     fn accept(&mut self, counter: u32, width: u32) -> Result<(), Rejected> {
-        if self.seen.last().is_some_and(|max| counter <= *max && max - counter >= width) {
+        if self
+            .seen
+            .last()
+            .is_some_and(|max| counter <= *max && max.saturating_sub(counter) >= width)
+        {
             return Err(Rejected::TooOld);
         }
         if self.seen.insert(counter) { Ok(()) } else { Err(Rejected::Duplicate) }
@@ -73,7 +77,7 @@ fn agrees<const WORDS: usize>(steps: &[i64]) {
     let (mut window, mut model) = (Window::<WORDS>::new(), Model { seen: BTreeSet::new() });
     let mut at = 0_i64;
     for step in steps {
-        at = (at + step).clamp(0, i64::from(MAX_COUNTER));
+        at = at.saturating_add(*step).clamp(0, i64::from(MAX_COUNTER));
         let counter = u32::try_from(at).unwrap();
         let expected = model.accept(counter, Window::<WORDS>::WIDTH);
         assert_eq!(accept(&mut window, counter), expected);
