@@ -267,7 +267,7 @@ fn decisions_before_any_encryption_are_those_of_the_vectors() {
         }
         let suite = active.unwrap_or_default();
         let max = usize::try_from(number(case, "max_packet")).unwrap();
-        let mut rules = without_later_policies(case["rules"].as_array().unwrap());
+        let rules = without_later_policies(case["rules"].as_array().unwrap());
 
         let policy = Policy::new(rules.iter().map(|json| limited(json, suite, max)).collect());
         let key = serde_json::json!({
