@@ -27,9 +27,7 @@ const LAYERS: [&[&str]; 10] = [
 ];
 
 /// Names that say nothing about what a module knows.
-const VAGUE_NAMES: [&str; 7] = [
-    "util", "utils", "common", "helper", "helpers", "types", "prelude",
-];
+const VAGUE_NAMES: [&str; 7] = ["util", "utils", "common", "helper", "helpers", "types", "prelude"];
 
 const MAX_LINES: usize = 800;
 
@@ -87,29 +85,19 @@ fn sources() -> Vec<Source> {
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("folder of src is readable");
-    entries
-        .map(|entry| entry.expect("entry of src is readable").path())
-        .collect()
+    entries.map(|entry| entry.expect("entry of src is readable").path()).collect()
 }
 
 fn source(root: &Path, path: &Path) -> Source {
     let inside = path.strip_prefix(root).expect("found below the root");
     let parts: Vec<_> = inside.iter().map(|part| part.to_string_lossy()).collect();
     let text = fs::read_to_string(path).expect("source is UTF-8");
-    Source {
-        path: parts.join("/"),
-        text,
-    }
+    Source { path: parts.join("/"), text }
 }
 
 fn assert_clean(faults: &BTreeSet<String>) {
     let list: Vec<_> = faults.iter().map(String::as_str).collect();
-    assert!(
-        list.is_empty(),
-        "{} faults\n  {}",
-        list.len(),
-        list.join("\n  ")
-    );
+    assert!(list.is_empty(), "{} faults\n  {}", list.len(), list.join("\n  "));
 }
 
 // --- one file against the rules ---
@@ -117,13 +105,8 @@ fn assert_clean(faults: &BTreeSet<String>) {
 /// Row and column in [`LAYERS`].
 fn rank(module: &str) -> Option<(usize, usize)> {
     let rows = LAYERS.iter().enumerate();
-    rows.flat_map(|(row, names)| {
-        names
-            .iter()
-            .enumerate()
-            .map(move |(col, name)| (row, col, *name))
-    })
-    .find_map(|(row, col, name)| (name == module).then_some((row, col)))
+    rows.flat_map(|(row, names)| names.iter().enumerate().map(move |(col, name)| (row, col, *name)))
+        .find_map(|(row, col, name)| (name == module).then_some((row, col)))
 }
 
 /// The module path of a file: `topic/filter.rs` → `[topic, filter]`, `topic/mod.rs` → `[topic]`.
@@ -143,9 +126,7 @@ fn layer_faults(path: &str, text: &str) -> Vec<String> {
         return Vec::new(); // the façade, and programs on top of the library
     }
     let Some(own) = rank(top) else {
-        return vec![format!(
-            "{path}: module `{top}` has no rank: add it to LAYERS"
-        )];
+        return vec![format!("{path}: module `{top}` has no rank: add it to LAYERS")];
     };
     let uses = root_uses(text, module.len());
     uses.into_iter()
@@ -154,10 +135,7 @@ fn layer_faults(path: &str, text: &str) -> Vec<String> {
                 _ if used.name == top => return None,
                 Some(other) if other < own => return None,
                 Some(_) => format!("`{top}` must not use `{}`: not below it", used.name),
-                None => format!(
-                    "`{}` is no ranked module: import from its own module",
-                    used.name
-                ),
+                None => format!("`{}` is no ranked module: import from its own module", used.name),
             };
             Some(format!("{path}:{}: {why}", used.line))
         })
@@ -179,9 +157,7 @@ fn name_faults(path: &str, text: &str) -> Vec<String> {
         .map(|name| format!("{path}: module `{name}`: name it after what it knows"))
         .collect();
     if module_path(path).first() == Some(&"error") {
-        faults.push(format!(
-            "{path}: an error enum lives in the module that returns it"
-        ));
+        faults.push(format!("{path}: an error enum lives in the module that returns it"));
     }
     faults
 }
@@ -203,10 +179,7 @@ struct RootUse {
 /// Every name that `text`, a file `depth` modules below the root, takes from the root.
 fn root_uses(text: &str, depth: usize) -> Vec<RootUse> {
     let tokens = tokenize(text);
-    let mut scopes = Scopes {
-        braces: 0,
-        open: Vec::new(),
-    };
+    let mut scopes = Scopes { braces: 0, open: Vec::new() };
     let mut uses = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
         let (before, rest) = tokens.split_at(at);
@@ -214,13 +187,7 @@ fn root_uses(text: &str, depth: usize) -> Vec<RootUse> {
         let starts_path = before.last().is_none_or(|token| token.text != "::");
         let of_the_caller = scopes.in_macro() && matches!(token.text.as_str(), "super" | "self");
         if starts_path && !of_the_caller {
-            walk(
-                rest,
-                Place::Start {
-                    depth: depth + scopes.modules(),
-                },
-                &mut uses,
-            );
+            walk(rest, Place::Start { depth: depth + scopes.modules() }, &mut uses);
         }
     }
     uses
@@ -259,10 +226,7 @@ impl Scopes {
     }
 
     fn modules(&self) -> usize {
-        self.open
-            .iter()
-            .filter(|(scope, _)| *scope == Scope::Module)
-            .count()
+        self.open.iter().filter(|(scope, _)| *scope == Scope::Module).count()
     }
 
     fn in_macro(&self) -> bool {
@@ -311,10 +275,7 @@ fn walk(tokens: &[Token], place: Place, uses: &mut Vec<RootUse>) {
         found = Some(alias);
     }
     if let Some(name) = found {
-        uses.push(RootUse {
-            name: name.to_owned(),
-            line: first.line,
-        });
+        uses.push(RootUse { name: name.to_owned(), line: first.line });
     }
 }
 
@@ -363,10 +324,7 @@ fn tokenize(text: &str) -> Vec<Token> {
         let (head, tail) = rest.split_at(length);
         if keep {
             let name = head.strip_prefix("r#").unwrap_or(head);
-            tokens.push(Token {
-                text: name.to_owned(),
-                line,
-            });
+            tokens.push(Token { text: name.to_owned(), line });
         }
         line += head.matches('\n').count();
         rest = tail;
@@ -386,9 +344,7 @@ fn lexeme(rest: &str, first: char) -> (usize, bool) {
         return (length, false);
     }
     let word = rest.strip_prefix("r#").unwrap_or(rest);
-    let letters = word
-        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .unwrap_or(word.len());
+    let letters = word.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(word.len());
     if letters > 0 {
         return (rest.len() - word.len() + letters, true);
     }
@@ -436,9 +392,7 @@ fn string(text: &str) -> Option<usize> {
 
 /// Length of the character, byte or lifetime that `text` begins with.
 fn quote(text: &str) -> Option<usize> {
-    let inside = text
-        .strip_prefix("b'")
-        .or_else(|| text.strip_prefix('\''))?;
+    let inside = text.strip_prefix("b'").or_else(|| text.strip_prefix('\''))?;
     let start = text.len() - inside.len();
     let mut chars = inside.chars();
     let (first, second) = (chars.next()?, chars.next());
@@ -464,22 +418,13 @@ fn closing(inside: &str, end: char) -> usize {
 // --- the rules can fail: small samples ---
 
 fn names(text: &str, depth: usize) -> Vec<String> {
-    root_uses(text, depth)
-        .into_iter()
-        .map(|used| used.name)
-        .collect()
+    root_uses(text, depth).into_iter().map(|used| used.name).collect()
 }
 
 #[test]
 fn higher_layer_is_a_fault_with_its_line() {
-    let faults = layer_faults(
-        "topic/name.rs",
-        "use core::fmt;\nuse crate::guard::Guard;\n",
-    );
-    assert_eq!(
-        faults,
-        ["topic/name.rs:2: `topic` must not use `guard`: not below it"]
-    );
+    let faults = layer_faults("topic/name.rs", "use core::fmt;\nuse crate::guard::Guard;\n");
+    assert_eq!(faults, ["topic/name.rs:2: `topic` must not use `guard`: not below it"]);
 }
 
 #[test]
@@ -488,10 +433,7 @@ fn right_sibling_is_a_fault_for_every_pair_of_a_row() {
         for (at, left) in row.iter().enumerate() {
             for right in row.iter().skip(at + 1) {
                 let text = |name| format!("use crate::{name}::X;");
-                assert_eq!(
-                    layer_faults(&format!("{left}/mod.rs"), &text(right)).len(),
-                    1
-                );
+                assert_eq!(layer_faults(&format!("{left}/mod.rs"), &text(right)).len(), 1);
                 assert!(layer_faults(&format!("{right}.rs"), &text(left)).is_empty());
             }
         }
@@ -517,10 +459,7 @@ fn root_reexport_is_a_fault() {
 #[test]
 fn unranked_module_is_a_fault() {
     let faults = layer_faults("gadget/mod.rs", "");
-    assert_eq!(
-        faults,
-        ["gadget/mod.rs: module `gadget` has no rank: add it to LAYERS"]
-    );
+    assert_eq!(faults, ["gadget/mod.rs: module `gadget` has no rank: add it to LAYERS"]);
 }
 
 #[test]
@@ -533,26 +472,17 @@ fn crate_root_and_programs_are_exempt() {
 fn groups_are_followed_over_lines_and_levels() {
     let text =
         "use crate::{\n    secret::{Key, guard},\n    guard::{self, {Tx, Rx}},\n    tls,\n};";
-    let found: Vec<_> = root_uses(text, 1)
-        .into_iter()
-        .map(|u| (u.name, u.line))
-        .collect();
+    let found: Vec<_> = root_uses(text, 1).into_iter().map(|u| (u.name, u.line)).collect();
     let expected = [("secret", 2), ("guard", 3), ("tls", 4)];
     assert_eq!(found, expected.map(|(name, line)| (name.to_owned(), line)));
-    assert_eq!(
-        names("use crate::{{wire::A, {tls::B}}, peer::C};", 1),
-        ["wire", "tls", "peer"]
-    );
+    assert_eq!(names("use crate::{{wire::A, {tls::B}}, peer::C};", 1), ["wire", "tls", "peer"]);
 }
 
 #[test]
 fn path_in_an_expression_is_seen() {
     let text = "fn f() -> crate::guard::Guard { g::<crate::tls::T>(&crate::store::open()) }";
     assert_eq!(names(text, 1), ["guard", "tls", "store"]);
-    assert_eq!(
-        names("macro_rules! m { () => { $crate::guard::f() } }", 1),
-        ["guard"]
-    );
+    assert_eq!(names("macro_rules! m { () => { $crate::guard::f() } }", 1), ["guard"]);
 }
 
 #[test]
@@ -561,23 +491,14 @@ fn super_is_a_fault_only_where_it_leaves_the_top_module() {
     assert_eq!(names("use super::guard;", 1), ["guard"]);
     assert_eq!(names("use super::super::guard;", 2), ["guard"]);
     assert_eq!(names("use self::super::guard;", 1), ["guard"]);
-    assert_eq!(
-        names("use super::{name, super::{guard, tls}};", 2),
-        ["guard", "tls"]
-    );
+    assert_eq!(names("use super::{name, super::{guard, tls}};", 2), ["guard", "tls"]);
 }
 
 #[test]
 fn inline_module_adds_a_level_until_its_brace_closes() {
     assert!(names("mod tests { use super::*; fn f() { super::g() } }", 1).is_empty());
-    assert_eq!(
-        names("mod tests { use super::super::guard; }", 1),
-        ["guard"]
-    );
-    assert_eq!(
-        names("mod tests { fn f() {} } use super::guard;", 1),
-        ["guard"]
-    );
+    assert_eq!(names("mod tests { use super::super::guard; }", 1), ["guard"]);
+    assert_eq!(names("mod tests { fn f() {} } use super::guard;", 1), ["guard"]);
 }
 
 #[test]
@@ -585,10 +506,7 @@ fn super_in_a_macro_body_is_the_callers() {
     let body = |code| format!("macro_rules! m {{ ($t:ty) => {{ {code} }}; }}");
     assert!(names(&body("super::TAG_LEN"), 1).is_empty());
     assert_eq!(names(&body("crate::guard::f()"), 1), ["guard"]);
-    assert_eq!(
-        names(&format!("{} use super::tls;", body("super::A")), 1),
-        ["tls"]
-    );
+    assert_eq!(names(&format!("{} use super::tls;", body("super::A")), 1), ["tls"]);
 }
 
 #[test]
@@ -637,17 +555,10 @@ fn comments_strings_and_chars_are_no_code() {
 #[test]
 fn vague_name_is_a_fault_as_folder_file_or_inline_module() {
     for name in VAGUE_NAMES {
-        for path in [
-            format!("{name}.rs"),
-            format!("{name}/mod.rs"),
-            format!("wire/{name}.rs"),
-        ] {
+        for path in [format!("{name}.rs"), format!("{name}/mod.rs"), format!("wire/{name}.rs")] {
             assert_eq!(name_faults(&path, "").len(), 1, "{path}");
         }
-        assert_eq!(
-            name_faults("wire/mod.rs", &format!("mod {name} {{}}")).len(),
-            1
-        );
+        assert_eq!(name_faults("wire/mod.rs", &format!("mod {name} {{}}")).len(), 1);
     }
     assert!(name_faults("wire/header.rs", "mod tests { fn common() {} }").is_empty());
 }

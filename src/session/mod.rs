@@ -135,18 +135,17 @@ impl SessionKeys {
     ) -> Result<Range<usize>, BodyError> {
         let start = self.suite.commitment_len();
         let (commitment, sealed) = body.split_at_mut_checked(start).ok_or(BodyError::Short)?;
-        let (text, tag) = sealed.split_last_chunk_mut::<TAG_LEN>().ok_or(BodyError::Short)?;
+        let len = sealed.len().checked_sub(TAG_LEN).ok_or(BodyError::Short)?;
         if let Some(expected) = &self.commitment {
             let equal: bool = expected.as_slice().ct_eq(commitment).into();
             if !equal {
                 return Err(BodyError::NotAuthentic);
             }
         }
-        let end = start.saturating_add(text.len());
         self.aead
-            .open(&self.nonce(header.counter), aad, text, tag)
+            .open(&self.nonce(header.counter), aad, sealed)
             .map_err(|_| BodyError::NotAuthentic)?;
-        Ok(start..end)
+        Ok(start..start.saturating_add(len))
     }
 }
 

@@ -1,10 +1,8 @@
 //! The AEADs under one interface. Knows keys and nonces of one message; knows no sessions.
 
-#[cfg(feature = "aes-gcm")]
-mod aes_gcm;
-#[cfg(feature = "aes-gcm-siv")]
-mod aes_gcm_siv;
-mod chacha20_poly1305;
+mod pure;
+#[cfg(feature = "ring")]
+mod ring;
 
 use core::fmt;
 
@@ -104,7 +102,9 @@ impl Suite {
     pub const fn is_built(self) -> bool {
         match self {
             Self::ChaCha20Poly1305 | Self::ChaCha20Poly1305Commit => true,
-            Self::Aes256Gcm | Self::Aes256GcmCommit => cfg!(feature = "aes-gcm"),
+            Self::Aes256Gcm | Self::Aes256GcmCommit => {
+                cfg!(any(feature = "aes-gcm", feature = "ring"))
+            }
             Self::Aes256GcmSiv => cfg!(feature = "aes-gcm-siv"),
         }
     }
@@ -154,31 +154,80 @@ pub(crate) struct TooLong;
 pub(crate) struct Aead(Keyed);
 
 enum Keyed {
-    ChaCha20Poly1305(chacha20_poly1305::Key),
+    ChaCha20Poly1305(pure::chacha20_poly1305::Key),
     #[cfg(feature = "aes-gcm")]
-    Aes256Gcm(aes_gcm::Key),
+    Aes256Gcm(pure::aes_256_gcm::Key),
     #[cfg(feature = "aes-gcm-siv")]
-    Aes256GcmSiv(aes_gcm_siv::Key),
+    Aes256GcmSiv(pure::aes_256_gcm_siv::Key),
+    #[cfg(feature = "ring")]
+    Ring(ring::Key),
+}
+
+/// Whose code an AEAD is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// RustCrypto's.
+    Pure,
+    /// ring's.
+    #[cfg(feature = "ring")]
+    Ring,
+}
+
+impl Backend {
+    /// The faster of those in this build. Measured on `x86_64` at eight sizes from 2 bytes to
+    /// 256 KiB (docs/performance.md), ring is at every size where it has the suite.
+    const fn fastest(suite: Suite) -> Self {
+        match suite {
+            #[cfg(feature = "ring")]
+            Suite::ChaCha20Poly1305
+            | Suite::ChaCha20Poly1305Commit
+            | Suite::Aes256Gcm
+            | Suite::Aes256GcmCommit => Self::Ring,
+            _ => Self::Pure,
+        }
+    }
 }
 
 impl Aead {
-    #[cfg_attr(
-        all(feature = "aes-gcm", feature = "aes-gcm-siv"),
-        expect(clippy::unnecessary_wraps, reason = "it fails where a feature is off")
-    )]
     pub(crate) fn new(suite: Suite, key: &[u8; AEAD_KEY_LEN]) -> Result<Self, SuiteNotBuilt> {
+        Self::with_backend(suite, Backend::fastest(suite), key)
+    }
+
+    /// The AEAD of `suite` by `backend`.
+    pub(crate) fn with_backend(
+        suite: Suite,
+        backend: Backend,
+        key: &[u8; AEAD_KEY_LEN],
+    ) -> Result<Self, SuiteNotBuilt> {
+        let keyed = match backend {
+            Backend::Pure => Self::pure(suite, key),
+            #[cfg(feature = "ring")]
+            Backend::Ring => match suite {
+                Suite::ChaCha20Poly1305 | Suite::ChaCha20Poly1305Commit => {
+                    ring::Key::chacha20_poly1305(key).map(Keyed::Ring)
+                }
+                Suite::Aes256Gcm | Suite::Aes256GcmCommit => {
+                    ring::Key::aes_256_gcm(key).map(Keyed::Ring)
+                }
+                Suite::Aes256GcmSiv => None,
+            },
+        };
+        keyed.map(Self).ok_or(SuiteNotBuilt { suite })
+    }
+
+    fn pure(suite: Suite, key: &[u8; AEAD_KEY_LEN]) -> Option<Keyed> {
         match suite {
             Suite::ChaCha20Poly1305 | Suite::ChaCha20Poly1305Commit => {
-                Ok(Self(Keyed::ChaCha20Poly1305(chacha20_poly1305::Key::new(key))))
+                Some(Keyed::ChaCha20Poly1305(pure::chacha20_poly1305::Key::new(key)))
             }
             #[cfg(feature = "aes-gcm")]
             Suite::Aes256Gcm | Suite::Aes256GcmCommit => {
-                Ok(Self(Keyed::Aes256Gcm(aes_gcm::Key::new(key))))
+                Some(Keyed::Aes256Gcm(pure::aes_256_gcm::Key::new(key)))
             }
             #[cfg(feature = "aes-gcm-siv")]
-            Suite::Aes256GcmSiv => Ok(Self(Keyed::Aes256GcmSiv(aes_gcm_siv::Key::new(key)))),
+            Suite::Aes256GcmSiv => Some(Keyed::Aes256GcmSiv(pure::aes_256_gcm_siv::Key::new(key))),
             #[cfg(not(all(feature = "aes-gcm", feature = "aes-gcm-siv")))]
-            _ => Err(SuiteNotBuilt { suite }),
+            _ => None,
         }
     }
 
@@ -195,24 +244,27 @@ impl Aead {
             Keyed::Aes256Gcm(key) => key.seal(nonce, aad, text),
             #[cfg(feature = "aes-gcm-siv")]
             Keyed::Aes256GcmSiv(key) => key.seal(nonce, aad, text),
+            #[cfg(feature = "ring")]
+            Keyed::Ring(key) => key.seal(nonce, aad, text),
         }
     }
 
-    /// Decrypts `text` in place if `tag` is right. After an error `text` holds nothing useful and
-    /// the caller wipes it.
+    /// Decrypts the text in front of the tag that ends `sealed`, in place, if the tag is right.
+    /// After an error `sealed` holds nothing useful and the caller wipes it.
     pub(crate) fn open(
         &self,
         nonce: &[u8; NONCE_LEN],
         aad: &[u8],
-        text: &mut [u8],
-        tag: &[u8; TAG_LEN],
+        sealed: &mut [u8],
     ) -> Result<(), NotAuthentic> {
         match &self.0 {
-            Keyed::ChaCha20Poly1305(key) => key.open(nonce, aad, text, tag),
+            Keyed::ChaCha20Poly1305(key) => key.open(nonce, aad, sealed),
             #[cfg(feature = "aes-gcm")]
-            Keyed::Aes256Gcm(key) => key.open(nonce, aad, text, tag),
+            Keyed::Aes256Gcm(key) => key.open(nonce, aad, sealed),
             #[cfg(feature = "aes-gcm-siv")]
-            Keyed::Aes256GcmSiv(key) => key.open(nonce, aad, text, tag),
+            Keyed::Aes256GcmSiv(key) => key.open(nonce, aad, sealed),
+            #[cfg(feature = "ring")]
+            Keyed::Ring(key) => key.open(nonce, aad, sealed),
         }
     }
 }
@@ -223,41 +275,5 @@ impl fmt::Debug for Aead {
     }
 }
 
-/// One key of a RustCrypto AEAD: the three differ in their type alone.
-macro_rules! rust_crypto {
-    ($cipher:ty) => {
-        /// The AEAD with its key set up.
-        pub(super) struct Key($cipher);
-
-        impl Key {
-            pub(super) fn new(key: &[u8; super::AEAD_KEY_LEN]) -> Self {
-                Self(<$cipher>::new(key.into()))
-            }
-
-            pub(super) fn seal(
-                &self,
-                nonce: &[u8; super::NONCE_LEN],
-                aad: &[u8],
-                text: &mut [u8],
-            ) -> Result<[u8; super::TAG_LEN], super::TooLong> {
-                self.0
-                    .encrypt_inout_detached(nonce.into(), aad, text.into())
-                    .map(Into::into)
-                    .map_err(|_| super::TooLong)
-            }
-
-            pub(super) fn open(
-                &self,
-                nonce: &[u8; super::NONCE_LEN],
-                aad: &[u8],
-                text: &mut [u8],
-                tag: &[u8; super::TAG_LEN],
-            ) -> Result<(), super::NotAuthentic> {
-                self.0
-                    .decrypt_inout_detached(nonce.into(), aad, text.into(), tag.into())
-                    .map_err(|_| super::NotAuthentic)
-            }
-        }
-    };
-}
-use rust_crypto;
+#[cfg(test)]
+mod tests;
