@@ -215,6 +215,10 @@ impl Aead {
         keyed.map(Self).ok_or(SuiteNotBuilt { suite })
     }
 
+    #[cfg_attr(
+        all(feature = "aes-gcm", feature = "aes-gcm-siv"),
+        expect(clippy::unnecessary_wraps, reason = "there is none where a feature is off")
+    )]
     fn pure(suite: Suite, key: &[u8; AEAD_KEY_LEN]) -> Option<Keyed> {
         match suite {
             Suite::ChaCha20Poly1305 | Suite::ChaCha20Poly1305Commit => {
