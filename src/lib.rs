@@ -7,6 +7,8 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "rumqttc")]
+pub mod client;
 #[cfg(feature = "alloc")]
 pub mod guard;
 #[cfg(feature = "alloc")]
@@ -23,3 +25,6 @@ pub mod store;
 pub mod suite;
 pub mod topic;
 pub mod wire;
+
+#[cfg(feature = "rumqttc")]
+pub use client::rumqttc_v4;

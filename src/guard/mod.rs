@@ -117,6 +117,12 @@ impl Guard {
     pub fn policy(&self) -> &Policy {
         &self.tx.config().policy
     }
+
+    /// The links that the guard decides for.
+    #[must_use]
+    pub fn links(&self) -> Links {
+        self.tx.config().links
+    }
 }
 
 /// The topic as `rule` authenticates it; `None` under `carried`.
