@@ -69,7 +69,6 @@ impl Inbox {
     }
 }
 
-#[expect(clippy::large_enum_variant, reason = "moved once, from the queue to whoever polls")]
 enum Next {
     Event(Event),
     Wait,
