@@ -1,1 +1,3 @@
 //! mqtt-seal
+#[cfg(feature = "tls")]
+pub mod tls;
