@@ -23,6 +23,8 @@ pub mod session;
 #[cfg(feature = "std")]
 pub mod store;
 pub mod suite;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod topic;
 pub mod wire;
 
