@@ -18,6 +18,8 @@ pub mod replay;
 pub mod schedule;
 pub mod secret;
 pub mod session;
+#[cfg(feature = "serde")]
+pub mod store;
 pub mod suite;
 pub mod topic;
 pub mod wire;

@@ -1,0 +1,8 @@
+//! Files: policies as TOML texts. Knows no network, no sessions and no clients.
+
+pub mod policy_file;
+mod position;
+mod section;
+
+pub use position::Position;
+pub use section::Shape;
