@@ -41,12 +41,7 @@ pub(crate) async fn start() -> Result<EmbeddedBroker, Box<dyn Error>> {
     let ca_file = dir.path().join("ca.pem");
     let tcp = start_plain().await?;
     let tls = start_tls(tcp, certify(&ca_file)?).await?;
-    Ok(EmbeddedBroker {
-        tcp,
-        tls,
-        ca_file,
-        _dir: dir,
-    })
+    Ok(EmbeddedBroker { tcp, tls, ca_file, _dir: dir })
 }
 
 async fn start_plain() -> Result<SocketAddr, Box<dyn Error>> {
@@ -97,9 +92,7 @@ async fn terminate(
 /// both private keys stay in memory.
 fn certify(ca_file: &Path) -> Result<ServerConfig, Box<dyn Error>> {
     let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "mqtt-seal example CA");
+    params.distinguished_name.push(DnType::CommonName, "mqtt-seal example CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
@@ -107,9 +100,7 @@ fn certify(ca_file: &Path) -> Result<ServerConfig, Box<dyn Error>> {
 
     let names = ["localhost", "127.0.0.1"].map(String::from);
     let mut params = CertificateParams::new(names)?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "mqtt-seal example broker");
+    params.distinguished_name.push(DnType::CommonName, "mqtt-seal example broker");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate()?;
     let cert = params.signed_by(&key, &ca)?;

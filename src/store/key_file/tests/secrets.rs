@@ -4,7 +4,11 @@ use super::*;
 
 #[test]
 fn the_source_is_wiped_whatever_the_outcome() {
-    for text in [granted("kind = \"root\""), granted("kind = \"tree\""), KEY.into()] {
+    for text in [
+        granted("kind = \"root\""),
+        granted("kind = \"tree\""),
+        KEY.into(),
+    ] {
         let mut text = text;
         let _ = parse(&mut text);
         assert!(text.is_empty());
@@ -20,7 +24,9 @@ fn broken() -> Vec<String> {
         let rest = &behind[c.len_utf8()..];
         broken.push(before.into());
         broken.push(format!("{before}{rest}"));
-        for new in ["\"", "'", "\n", "=", "[", "{", "-", "\\", "#", "\0", "ä", "A", " "] {
+        for new in [
+            "\"", "'", "\n", "=", "[", "{", "-", "\\", "#", "\0", "ä", "A", " ",
+        ] {
             broken.push(format!("{before}{new}{rest}"));
             broken.push(format!("{before}{new}{behind}"));
         }
@@ -35,7 +41,10 @@ fn broken() -> Vec<String> {
         ("generation = 1", format!("generation = {quoted}")),
         ("generation = 1", format!("generation = {KEY}")),
         ("generation = 1", format!("{quoted} = 1")),
-        ("generation = 1", format!("{} = 1", KEY.replace(['+', '/', '='], "-"))),
+        (
+            "generation = 1",
+            format!("{} = 1", KEY.replace(['+', '/', '='], "-")),
+        ),
         ("realm = \"r\"", format!("{quoted} = \"key\"")),
         ("[[grant]]", format!("[[{quoted}]]")),
         ("[[grant]]", format!("[[{KEY}]]")),
@@ -57,7 +66,10 @@ fn broken() -> Vec<String> {
 fn assert_no_secret(shown: &str, text: &str) {
     for window in KEY.as_bytes().windows(6) {
         let piece = core::str::from_utf8(window).unwrap();
-        assert!(!shown.contains(piece), "{shown:?} shows {piece} of {text:?}");
+        assert!(
+            !shown.contains(piece),
+            "{shown:?} shows {piece} of {text:?}"
+        );
     }
 }
 
@@ -91,7 +103,10 @@ fn masking_hides_the_key_and_keeps_every_place() {
         assert_eq!(masked.lines().count(), text.lines().count());
         assert_no_secret(&masked, &text);
     }
-    assert_eq!(without_keys("key = 7\nkey = \"ab\\n\"\n"), "key = 7\nkey = \"AA\\n\"\n");
+    assert_eq!(
+        without_keys("key = 7\nkey = \"ab\\n\"\n"),
+        "key = 7\nkey = \"AA\\n\"\n"
+    );
     let rest = "realm = \"r\"\nkind = \"node\" # x = \"y\"";
     assert_eq!(without_keys(rest), rest);
 }
