@@ -7,6 +7,8 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "cose")]
+pub mod cose;
 #[cfg(feature = "alloc")]
 pub mod guard;
 #[cfg(feature = "alloc")]
