@@ -9,6 +9,8 @@ extern crate std;
 
 #[cfg(feature = "rumqttc")]
 pub mod client;
+#[cfg(feature = "cose")]
+pub mod cose;
 #[cfg(feature = "alloc")]
 pub mod guard;
 #[cfg(feature = "alloc")]

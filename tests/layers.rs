@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 10] = [
     &["secret", "topic", "wire"],
     &["suite", "schedule"],
-    &["session", "replay", "message"],
+    // `cose` is another dress of one message: bytes, suites and the nonce, no session
+    &["cose", "session", "replay", "message"],
     &["policy", "keyring"],
     &["guard"],
     &["peer", "update"],

@@ -117,6 +117,16 @@ pub(crate) fn session(scope: &ScopeKey, suite: Suite, id: &SessionId) -> Session
     SessionSecrets { key, iv, commitment }
 }
 
+/// iv xor (0^8 ‖ u32(CTR)).
+pub(crate) fn nonce(iv: &[u8; NONCE_LEN], counter: u32) -> [u8; NONCE_LEN] {
+    let mut nonce = *iv;
+    let [.., a, b, c, d] = &mut nonce;
+    for (slot, byte) in [a, b, c, d].into_iter().zip(counter.to_be_bytes()) {
+        *slot ^= byte;
+    }
+    nonce
+}
+
 /// SID: `random` are 32 bytes of an RNG, `made` the sessions that this process made before, and
 /// `extra` whatever tells this run from others.
 #[must_use]

@@ -90,15 +90,8 @@ impl SessionKeys {
         Ok(Self { suite, kid, id, aead, iv: secrets.iv, commitment: secrets.commitment })
     }
 
-    /// iv xor (0^8 ‖ u32(CTR)).
-    // SPEC §4, nonce
     pub(crate) fn nonce(&self, counter: u32) -> [u8; NONCE_LEN] {
-        let mut nonce = *self.iv;
-        let [.., a, b, c, d] = &mut nonce;
-        for (slot, byte) in [a, b, c, d].into_iter().zip(counter.to_be_bytes()) {
-            *slot ^= byte;
-        }
-        nonce
+        schedule::nonce(&self.iv, counter)
     }
 
     pub(crate) fn header(&self, counter: u32, inner: bool) -> Header {

@@ -1,17 +1,11 @@
 //! The associated data: the `Enc_structure` of a `COSE_Encrypt0` (RFC 9052 §5.3), so that a sealed
 //! payload is COSE in another dress.
 
+use super::cbor::{ARRAY, BYTES, MAP, NULL, TEXT, UNSIGNED, head, integer, len, string};
 use super::property::Property;
 
 const CONTEXT: &str = "Encrypt0";
 const NAME: &str = "mqtt-seal v1";
-const UNSIGNED: u8 = 0;
-const NEGATIVE: u8 = 1;
-const BYTES: u8 = 2;
-const TEXT: u8 = 3;
-const ARRAY: u8 = 4;
-const MAP: u8 = 5;
-const NULL: &[u8] = &[0xF6];
 /// The properties that `bind` covers; 0x01 never is (SPEC §5).
 const BOUND: [u8; 4] = [0x03, 0x08, 0x09, 0x26];
 
@@ -59,14 +53,7 @@ impl Aad<'_> {
     /// Writes the associated data, in pieces, to `put`.
     // SPEC §5
     pub fn encode(&self, mut put: impl FnMut(&[u8])) {
-        // protected = {1: alg}: a map of one pair, both numbers
-        let mut protected = Small::default();
-        head(MAP, 1, |part| protected.put(part));
-        head(UNSIGNED, 1, |part| protected.put(part));
-        match u64::try_from(self.cose_algorithm) {
-            Ok(algorithm) => head(UNSIGNED, algorithm, |part| protected.put(part)),
-            Err(_) => head(NEGATIVE, negative(self.cose_algorithm), |part| protected.put(part)),
-        }
+        let protected = protected(self.cose_algorithm);
         let mut external_len = 0_u64;
         self.external(|part| external_len = external_len.saturating_add(len(part)));
 
@@ -119,44 +106,24 @@ fn bind(properties: &[Property<'_>], put: &mut impl FnMut(&[u8])) {
     }
 }
 
-fn string(major: u8, bytes: &[u8], mut put: impl FnMut(&[u8])) {
-    head(major, len(bytes), &mut put);
-    put(bytes);
+/// The protected header of a message, {1: alg}.
+// SPEC §5, protected
+pub(crate) fn protected(cose_algorithm: i32) -> Protected {
+    let mut protected = Protected::default();
+    head(MAP, 1, |part| protected.put(part));
+    head(UNSIGNED, 1, |part| protected.put(part));
+    integer(cose_algorithm, |part| protected.put(part));
+    protected
 }
 
-/// The head of a CBOR item, in its shortest form (RFC 8949 §4.2.1).
-fn head(major: u8, value: u64, mut put: impl FnMut(&[u8])) {
-    let major = major << 5;
-    let [.., a, b, c, d] = value.to_be_bytes();
-    match value {
-        0..=23 => put(&[major | d]),
-        24..=0xFF => put(&[major | 0x18, d]),
-        0x100..=0xFFFF => put(&[major | 0x19, c, d]),
-        0x1_0000..=0xFFFF_FFFF => put(&[major | 0x1A, a, b, c, d]),
-        _ => {
-            put(&[major | 0x1B]);
-            put(&value.to_be_bytes());
-        }
-    }
-}
-
-/// CBOR writes a negative n as −1 − n.
-fn negative(value: i32) -> u64 {
-    u64::try_from((-1_i64).saturating_sub(i64::from(value))).unwrap_or(0)
-}
-
-fn len<T>(items: &[T]) -> u64 {
-    u64::try_from(items.len()).unwrap_or(u64::MAX)
-}
-
-/// The protected header: at most eight bytes.
+/// The protected header as bytes: at most eight.
 #[derive(Default)]
-struct Small {
+pub(crate) struct Protected {
     bytes: [u8; 8],
     len: usize,
 }
 
-impl Small {
+impl Protected {
     fn put(&mut self, part: &[u8]) {
         for byte in part {
             if let Some(slot) = self.bytes.get_mut(self.len) {
@@ -166,7 +133,7 @@ impl Small {
         }
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&self.bytes)
     }
 }

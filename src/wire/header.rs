@@ -206,13 +206,19 @@ impl Header {
         id.saturating_add(varint::len(self.counter)).saturating_add(6)
     }
 
+    /// VF, the second byte.
+    // SPEC §2
+    pub(crate) fn version_and_flags(&self) -> u8 {
+        let form = if self.id.form() == Form::Compact { COMPACT } else { 0 };
+        let inner = if self.inner { INNER } else { 0 };
+        DATA_V1 | form | inner
+    }
+
     /// The header as on the wire: the first [`Header::encoded_len`] bytes of the array.
     #[must_use]
     pub fn encode(&self) -> EncodedHeader {
         let mut out = EncodedHeader { bytes: [0; MAX_HEADER_LEN], len: 0 };
-        let form = if self.id.form() == Form::Compact { COMPACT } else { 0 };
-        let inner = if self.inner { INNER } else { 0 };
-        out.push(&[MAGIC, DATA_V1 | form | inner]);
+        out.push(&[MAGIC, self.version_and_flags()]);
         out.push(&self.kid.0);
         let (id, len) = self.id.encode();
         out.push(id.get(..len).unwrap_or(&id));

@@ -1,6 +1,7 @@
 //! Bytes to header and back. Knows no keys and trusts no input.
 
 pub mod aad;
+pub(crate) mod cbor;
 pub mod header;
 pub mod inner;
 pub mod property;

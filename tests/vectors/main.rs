@@ -13,6 +13,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod cose;
 mod json;
 mod keys;
 mod mutation;
@@ -36,11 +37,11 @@ pub(crate) const NOT_YET: [(&str, &str); 9] = [
 ];
 
 /// Files that belong to layers that are not built yet.
-pub(crate) const FILES_NOT_YET: [&str; 2] = ["auth.json", "cose.json"];
+pub(crate) const FILES_NOT_YET: [&str; 1] = ["auth.json"];
 
 #[test]
 fn every_file_is_covered_or_named() {
-    let covered = ["keys", "seal", "open_accept", "open_reject", "topics", "replay"];
+    let covered = ["keys", "seal", "open_accept", "open_reject", "topics", "replay", "cose"];
     for file in std::fs::read_dir(json::directory()).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();
         let Some(stem) = name.strip_suffix(".json") else {

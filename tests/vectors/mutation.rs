@@ -39,6 +39,11 @@ fn a_changed_nibble_in_any_file_is_noticed() {
         ("open_reject.json", "sealed", false, "open::"),
         ("topics.json", "topic", false, "topics::"),
         ("replay.json", "ctr", true, "replay::"),
+        ("cose.json", "cose_iv", false, "cose::"),
+        ("cose.json", "cose_partial_iv", false, "cose::"),
+        ("cose.json", "key", false, "cose::"),
+        ("cose.json", "external_aad", false, "cose::"),
+        ("cose.json", "plaintext", false, "cose::"),
     ];
     for (file, key, first, tests) in files {
         let copy = tempfile::tempdir().unwrap();

@@ -27,7 +27,7 @@ fn session_id(case: &Value) -> SessionId {
     }
 }
 
-fn bound<'a>(rule: &Rule, topic: TopicName<'a>) -> Option<TopicName<'a>> {
+pub(crate) fn bound<'a>(rule: &Rule, topic: TopicName<'a>) -> Option<TopicName<'a>> {
     match rule.topic_binding() {
         TopicBinding::Strip(prefix) => Some(topic.strip(prefix)),
         TopicBinding::Carried => None,
@@ -35,7 +35,7 @@ fn bound<'a>(rule: &Rule, topic: TopicName<'a>) -> Option<TopicName<'a>> {
     }
 }
 
-fn scope_key(case: &Value, rule: &Rule, topic: TopicName<'_>) -> ScopeKey {
+pub(crate) fn scope_key(case: &Value, rule: &Rule, topic: TopicName<'_>) -> ScopeKey {
     let root = schedule::root(&shared_key(&case["key"]), text(&case["key"], "realm"));
     let suite = suite(&case["key"]);
     match rule.scope() {
