@@ -1,4 +1,4 @@
-//! mqtt-seal
+#![doc = include_str!("../README.md")]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -32,3 +32,12 @@ pub mod wire;
 
 #[cfg(feature = "rumqttc")]
 pub use client::rumqttc_v4;
+#[cfg(feature = "alloc")]
+pub use guard::{Guard, GuardRx, GuardTx};
+#[cfg(feature = "alloc")]
+pub use keyring::{Grant, Keyring};
+pub use message::{Opener, Sealer};
+#[cfg(feature = "alloc")]
+pub use policy::{Policy, Rule};
+pub use secret::SharedKey;
+pub use suite::Suite;
