@@ -246,3 +246,6 @@ fn check_will(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

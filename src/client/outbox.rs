@@ -258,3 +258,6 @@ impl Outbox {
         self.flying.len() < self.window.packets && self.taken.saturating_sub(oldest) < ids
     }
 }
+
+#[cfg(test)]
+mod tests;
