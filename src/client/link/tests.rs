@@ -166,7 +166,7 @@ impl Fixture {
             feed: inbox.feed(),
             entries: accepted,
             commands: requested,
-            outbox: Outbox::new(Window { packets, ids: 100 }),
+            outbox: Outbox::new(Window { packets, packets_with_qos2: packets, ids: 100 }),
             backoff: Backoff::new(pause, pause),
             max_packet: 200,
         });

@@ -6,7 +6,7 @@ use crate::keyring::{Grant, Keyring};
 use crate::policy::{Links, Policy, Rule, Transport};
 use crate::secret::SharedKey;
 
-const WINDOW: Window = Window { packets: 3, ids: 5 };
+const WINDOW: Window = Window { packets: 3, packets_with_qos2: 2, ids: 5 };
 
 fn entry(topic: &str, qos: QoS) -> Entry {
     Entry::new(topic.into(), qos, false, vec![7; 16])
@@ -148,6 +148,26 @@ fn ids_do_not_go_round_past_the_oldest_in_use() {
 }
 
 #[test]
+fn window_is_narrower_around_messages_of_qos_2() {
+    let mut outbox = outbox(&["a"]);
+    outbox.push(entry("b", QoS::ExactlyOnce));
+    outbox.push(entry("c", QoS::AtLeastOnce));
+    assert_eq!(hand_over(&mut outbox), ["a", "b"]);
+    outbox.published(1).unwrap();
+    outbox.published(2).unwrap();
+    outbox.acknowledged(2);
+    outbox.push(entry("d", QoS::AtLeastOnce));
+    outbox.push(entry("e", QoS::ExactlyOnce));
+    // no longer around one: three fit, but the next one of QoS 2 waits for room among two
+    assert_eq!(hand_over(&mut outbox), ["c", "d"]);
+    outbox.acknowledged(1);
+    assert_eq!(hand_over(&mut outbox), [""; 0]);
+    outbox.published(3).unwrap();
+    outbox.acknowledged(3);
+    assert_eq!(hand_over(&mut outbox), ["e"]);
+}
+
+#[test]
 fn lost_connection_puts_back_what_is_not_acknowledged_in_its_order() {
     let mut outbox = outbox(&["a", "b", "c", "d"]);
     hand_over(&mut outbox);
@@ -165,7 +185,7 @@ fn lost_connection_puts_back_what_is_not_acknowledged_in_its_order() {
 fn lost_connection_ends_requests_and_what_is_sent_once() {
     let mut outbox = Outbox::new(WINDOW);
     outbox.push(entry("sent", QoS::AtMostOnce));
-    outbox.push(entry("kept", QoS::ExactlyOnce));
+    outbox.push(entry("kept", QoS::AtLeastOnce));
     outbox.push_request(subscribe("f"));
     hand_over(&mut outbox);
     outbox.push(entry("waiting", QoS::AtMostOnce));
