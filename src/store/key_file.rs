@@ -178,9 +178,7 @@ fn keyring(text: &str) -> Parsed<Keyring> {
     if sections.is_empty() {
         return Err(no_grants(setting.at));
     }
-    let grants = sections
-        .into_iter()
-        .map(|section| grant::grant(section, realm));
+    let grants = sections.into_iter().map(|section| grant::grant(section, realm));
     grants.collect::<Parsed<_>>().map(Keyring::new)
 }
 

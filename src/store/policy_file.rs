@@ -107,10 +107,8 @@ pub fn parse(text: &str) -> Result<Policy, PolicyFileError> {
 /// wrong, and its place.
 pub fn read(path: impl AsRef<Path>) -> Result<Policy, PolicyFileError> {
     let path = path.as_ref();
-    let bytes = fs::read(path).map_err(|error| PolicyFileError::Unreadable {
-        path: path.into(),
-        kind: error.kind(),
-    })?;
+    let bytes = fs::read(path)
+        .map_err(|error| PolicyFileError::Unreadable { path: path.into(), kind: error.kind() })?;
     let invalid = |text, fault| PolicyFileError::invalid(Some(path), text, fault);
     match core::str::from_utf8(&bytes) {
         Ok(text) => policy(text).map_err(|fault| invalid(text, fault)),
@@ -213,11 +211,7 @@ fn binding(section: Section<'_>, mut builder: RuleBuilder) -> Parsed<RuleBuilder
         builder = builder.carried_filter(setting.text()?);
     }
     if let Some(setting) = section.get("properties") {
-        let ways = [
-            PropertyHandling::Carry,
-            PropertyHandling::Bind,
-            PropertyHandling::Ignore,
-        ];
+        let ways = [PropertyHandling::Carry, PropertyHandling::Bind, PropertyHandling::Ignore];
         builder = builder.properties(setting.choice(PROPERTIES, &ways)?);
     }
     Ok(builder)
@@ -229,15 +223,9 @@ fn topic_binding(setting: Setting<'_>) -> Parsed<TopicBinding> {
         let prefix: String = section.need("strip")?.text()?.into();
         return Ok(TopicBinding::Strip(prefix));
     }
-    setting
-        .text()
-        .map_err(|_| setting.is_not(Shape::TextOrTable))?;
+    setting.text().map_err(|_| setting.is_not(Shape::TextOrTable))?;
     let carried = setting.choice(BINDINGS, &[false, true])?;
-    Ok(if carried {
-        TopicBinding::Carried
-    } else {
-        TopicBinding::Full
-    })
+    Ok(if carried { TopicBinding::Carried } else { TopicBinding::Full })
 }
 
 /// The settings that change what a message contains, and how much.

@@ -57,23 +57,10 @@ impl fmt::Display for Shape {
 /// What can be wrong with a setting whatever it means.
 #[derive(Debug)]
 pub(super) enum Slip<'t> {
-    UnknownKey {
-        found: &'t str,
-        nearest: Option<&'static str>,
-        known: &'static [&'static str],
-    },
-    Missing {
-        key: &'static str,
-    },
-    Shape {
-        key: &'static str,
-        shape: Shape,
-    },
-    UnknownValue {
-        key: &'static str,
-        found: &'t str,
-        allowed: &'static [&'static str],
-    },
+    UnknownKey { found: &'t str, nearest: Option<&'static str>, known: &'static [&'static str] },
+    Missing { key: &'static str },
+    Shape { key: &'static str, shape: Shape },
+    UnknownValue { key: &'static str, found: &'t str, allowed: &'static [&'static str] },
     SuiteNotBuilt(SuiteNotBuilt),
 }
 
@@ -107,37 +94,23 @@ impl<'t> Section<'t> {
     pub(super) fn check_keys(self, known: &'static [&'static str]) -> Found<'t, ()> {
         let unknown = |key: &&Spanned<DeString<'t>>| !known.contains(&key.get_ref().as_ref());
         // the map is sorted by name
-        let first = self
-            .table
-            .keys()
-            .filter(unknown)
-            .min_by_key(|key| start(*key));
+        let first = self.table.keys().filter(unknown).min_by_key(|key| start(*key));
         first.map_or(Ok(()), |key| {
             let found = key.get_ref().as_ref();
             let nearest = nearest(found, known);
-            let slip = Slip::UnknownKey {
-                found,
-                nearest,
-                known,
-            };
+            let slip = Slip::UnknownKey { found, nearest, known };
             Err(Located::new(start(key), slip))
         })
     }
 
     pub(super) fn get(self, name: &'static str) -> Option<Setting<'t>> {
         let (key, value) = self.table.get_key_value(name)?;
-        Some(Setting {
-            name,
-            key_at: start(key),
-            at: start(value),
-            value: value.get_ref(),
-        })
+        Some(Setting { name, key_at: start(key), at: start(value), value: value.get_ref() })
     }
 
     /// The setting `name`, without which the section is no good.
     pub(super) fn need(self, name: &'static str) -> Found<'t, Setting<'t>> {
-        self.get(name)
-            .ok_or_else(|| Located::new(self.at, Slip::Missing { key: name }))
+        self.get(name).ok_or_else(|| Located::new(self.at, Slip::Missing { key: name }))
     }
 }
 
@@ -195,9 +168,7 @@ impl<'t> Setting<'t> {
         let found = self.text()?;
         let mut choices = names.iter().zip(values);
         let choice = choices.find(|(name, _)| **name == found);
-        choice
-            .map(|(_, value)| *value)
-            .ok_or_else(|| self.is_none_of(found, names))
+        choice.map(|(_, value)| *value).ok_or_else(|| self.is_none_of(found, names))
     }
 
     /// A suite that is in this build.
@@ -222,14 +193,7 @@ impl<'t> Setting<'t> {
         allowed: &'static [&'static str],
     ) -> Located<Slip<'t>> {
         let key = self.name;
-        Located::new(
-            self.at,
-            Slip::UnknownValue {
-                key,
-                found,
-                allowed,
-            },
-        )
+        Located::new(self.at, Slip::UnknownValue { key, found, allowed })
     }
 
     /// What `get` makes of each value of a list.
@@ -241,10 +205,7 @@ impl<'t> Setting<'t> {
         let list: &'t DeArray<'t> = self.value.as_array().ok_or_else(|| self.is_not(shape))?;
         let element = |value: &'t Spanned<DeValue<'t>>| {
             let at = start(value);
-            let slip = Slip::Shape {
-                key: self.name,
-                shape,
-            };
+            let slip = Slip::Shape { key: self.name, shape };
             match get(value.get_ref()) {
                 Some(what) => Ok(Located::new(at, what)),
                 None => Err(Located::new(at, slip)),
@@ -259,11 +220,7 @@ fn start<T>(spanned: &Spanned<T>) -> usize {
 }
 
 fn saturated(number: &DeInteger<'_>) -> i64 {
-    let end = if number.as_str().starts_with('-') {
-        i64::MIN
-    } else {
-        i64::MAX
-    };
+    let end = if number.as_str().starts_with('-') { i64::MIN } else { i64::MAX };
     i64::from_str_radix(number.as_str(), number.radix()).unwrap_or(end)
 }
 

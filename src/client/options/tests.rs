@@ -20,7 +20,7 @@ fn facts() -> Facts {
         own_transport: false,
         clean_session: true,
         has_credentials: false,
-        keep_alive: Duration::from_secs(60),
+        keep_alive: Duration::from_mins(1),
         inflight: 100,
         will: None,
     }

@@ -80,22 +80,14 @@ impl fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotFound { path } => {
-                write!(
-                    f,
-                    "{}: there is no such file: check the path",
-                    path.display()
-                )
+                write!(f, "{}: there is no such file: check the path", path.display())
             }
             Self::Unreadable { path, kind } => {
                 let path = path.display();
                 write!(f, "{path}: cannot be read, {kind}: check who owns the file")
             }
             Self::NotAFile { path } => {
-                write!(
-                    f,
-                    "{}: this is no file: name a file with keys",
-                    path.display()
-                )
+                write!(f, "{}: this is no file: name a file with keys", path.display())
             }
             Self::Permissions { path, mode } => {
                 let path = path.display();
@@ -107,10 +99,7 @@ impl fmt::Display for KeyFileError {
             }
             Self::TooLong { path } => {
                 let path = path.display();
-                write!(
-                    f,
-                    "{path}: a key file has at most {MAX_FILE_LEN} bytes: check the path"
-                )
+                write!(f, "{path}: a key file has at most {MAX_FILE_LEN} bytes: check the path")
             }
             Self::Invalid { path, at, fault } => {
                 if let Some(path) = path {
@@ -199,10 +188,7 @@ pub enum KeyFault {
 impl fmt::Display for KeyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownKey {
-                nearest: Some(nearest),
-                ..
-            } => {
+            Self::UnknownKey { nearest: Some(nearest), .. } => {
                 write!(f, "unknown key: did you mean \"{nearest}\"?")
             }
             Self::UnknownKey { known, .. } => {
@@ -217,22 +203,13 @@ impl fmt::Display for KeyFault {
             }
             Self::Realm(error) => error.fmt(f),
             Self::KeyLength { len } => {
-                write!(
-                    f,
-                    "a key has {KEY_LEN} bytes, this one has {len}: check that it is whole"
-                )
+                write!(f, "a key has {KEY_LEN} bytes, this one has {len}: check that it is whole")
             }
             Self::NotForKind { key, kind } => {
-                write!(
-                    f,
-                    "{key} has no meaning under kind = \"{kind}\": remove one of them"
-                )
+                write!(f, "{key} has no meaning under kind = \"{kind}\": remove one of them")
             }
             Self::PathTooLong => {
-                write!(
-                    f,
-                    "a path has at most {MAX_SCOPE_DEPTH} levels and 65535 bytes: shorten it"
-                )
+                write!(f, "a path has at most {MAX_SCOPE_DEPTH} levels and 65535 bytes: shorten it")
             }
             Self::ScopeName => RuleError::ScopeName.fmt(f),
             Self::ReservedScope => RuleError::ReservedScope.fmt(f),
@@ -358,10 +335,7 @@ impl fmt::Display for WriteKeyFileError {
             ),
             Self::Failed { path, kind } => {
                 let path = path.display();
-                write!(
-                    f,
-                    "{path}: cannot be written, {kind}: check the folder and its permissions"
-                )
+                write!(f, "{path}: cannot be written, {kind}: check the folder and its permissions")
             }
         }
     }

@@ -36,10 +36,7 @@ impl KeyFile {
         check_realm(realm).map_err(GenerateError::Realm)?;
         let mut key = Zeroizing::new([0; KEY_LEN]);
         entropy.fill(&mut key).map_err(GenerateError::NoEntropy)?;
-        Ok(Self {
-            realm: realm.into(),
-            key: SharedKey::take(&mut key),
-        })
+        Ok(Self { realm: realm.into(), key: SharedKey::take(&mut key) })
     }
 
     /// The keyring that will be read from the file.
@@ -57,9 +54,7 @@ impl KeyFile {
         let key = Base64::encode(self.key.expose(), &mut *buffer).unwrap_or_default();
         let parts = [&head, "key = \"", key, "\"\n"];
         // room for all of it, so that no copy stays behind
-        let len = parts
-            .iter()
-            .fold(0_usize, |len, part| len.saturating_add(part.len()));
+        let len = parts.iter().fold(0_usize, |len, part| len.saturating_add(part.len()));
         let mut text = Zeroizing::new(String::with_capacity(len));
         for part in parts {
             text.push_str(part);
@@ -70,9 +65,7 @@ impl KeyFile {
 
 impl fmt::Debug for KeyFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyFile")
-            .field("realm", &self.realm)
-            .finish_non_exhaustive()
+        f.debug_struct("KeyFile").field("realm", &self.realm).finish_non_exhaustive()
     }
 }
 

@@ -80,21 +80,14 @@ fn scope(section: Section<'_>) -> Parsed<Grant> {
     };
     let missing = || Located::new(at, KeyFault::ScopeSuite);
     let suite = section.get("suite").ok_or_else(missing)?.suite()?;
-    Ok(Grant::scope(
-        scope,
-        suite,
-        ScopeKey::take(&mut *key(section)?),
-    ))
+    Ok(Grant::scope(scope, suite, ScopeKey::take(&mut *key(section)?)))
 }
 
 fn refuse(section: Section<'_>, keys: &[&'static str], kind: &'static str) -> Parsed<()> {
     let unused = keys.iter().find_map(|key| section.get(key));
     unused.map_or(Ok(()), |setting| {
         let key = setting.name;
-        Err(Located::new(
-            setting.key_at,
-            KeyFault::NotForKind { key, kind },
-        ))
+        Err(Located::new(setting.key_at, KeyFault::NotForKind { key, kind }))
     })
 }
 
@@ -106,9 +99,7 @@ fn key(section: Section<'_>) -> Parsed<Zeroizing<[u8; KEY_LEN]>> {
         .map_err(|_| Located::new(setting.at, KeyFault::Base64))?;
     let len = bytes.len();
     let bytes = <[u8; KEY_LEN]>::try_from(bytes);
-    bytes
-        .map(Zeroizing::new)
-        .map_err(|_| Located::new(setting.at, KeyFault::KeyLength { len }))
+    bytes.map(Zeroizing::new).map_err(|_| Located::new(setting.at, KeyFault::KeyLength { len }))
 }
 
 // SPEC §1, "scope"; §10, reserved names
@@ -132,10 +123,7 @@ struct Path {
 impl Path {
     fn parse(setting: Setting<'_>) -> Parsed<Self> {
         let levels = setting.texts()?;
-        if let Some(bad) = levels
-            .iter()
-            .find(|level| level.what.contains(['/', '+', '#', '\0']))
-        {
+        if let Some(bad) = levels.iter().find(|level| level.what.contains(['/', '+', '#', '\0'])) {
             return Err(Located::new(bad.at, KeyFault::Level));
         }
         let mut text = String::new();

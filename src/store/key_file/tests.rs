@@ -18,9 +18,8 @@ fn error(text: &str) -> String {
 
 fn key() -> [u8; 32] {
     let mut key = [0; 32];
-    for (byte, value) in key
-        .iter_mut()
-        .zip([0xde, 0xad, 0xbe, 0xef, 0xca, 0xfe, 0xba, 0xbe].repeat(4))
+    for (byte, value) in
+        key.iter_mut().zip([0xde, 0xad, 0xbe, 0xef, 0xca, 0xfe, 0xba, 0xbe].repeat(4))
     {
         *byte = value;
     }
@@ -78,9 +77,7 @@ fn every_kind_of_grant_opens_what_it_should() {
         let node = Grant::node(path, NodeKey::take(&mut key()));
         assert_opens_the_same(&granted(&format!("kind = \"node\"\npath = {levels}")), node);
         assert_opens_the_same(
-            &granted(&format!(
-                "kind = \"scope\"\npath = {levels}\nsuite = \"{suite}\""
-            )),
+            &granted(&format!("kind = \"scope\"\npath = {levels}\nsuite = \"{suite}\"")),
             scope(ScopeRef::Path(path), suite),
         );
     }
@@ -105,11 +102,7 @@ fn the_example_of_the_documentation_is_a_key_file() {
     let mut text: String = example.flat_map(|line| [&line[3..], "\n"]).collect();
     // the realm, a suite of its own, a path and a name
     for scope in [ScopeRef::Path(path("plant/a", 2)), ScopeRef::Named("temps")] {
-        assert_eq!(
-            kids(&parse(&mut text.clone()).unwrap(), scope).len(),
-            3,
-            "{scope:?}"
-        );
+        assert_eq!(kids(&parse(&mut text.clone()).unwrap(), scope).len(), 3, "{scope:?}");
     }
     assert!(parse(&mut text).is_ok());
 }
@@ -136,33 +129,13 @@ fn a_broken_file_names_place_fault_and_remedy() {
     let long = format!("realm = \"{}\"", "é".repeat(33));
     let cases = [
         ("", "1:1: ", "realm is missing: add realm = …"),
-        (
-            "realm = 1",
-            "1:9: ",
-            "realm has the wrong type: write a text, as in \"…\"",
-        ),
-        (
-            &long,
-            "1:9: ",
-            "a realm has at most 64 bytes, this one has 66: shorten it",
-        ),
-        (
-            "realm = \"a\\u0000\"",
-            "1:9: ",
-            "a realm must not contain U+0000: remove it",
-        ),
+        ("realm = 1", "1:9: ", "realm has the wrong type: write a text, as in \"…\""),
+        (&long, "1:9: ", "a realm has at most 64 bytes, this one has 66: shorten it"),
+        ("realm = \"a\\u0000\"", "1:9: ", "a realm must not contain U+0000: remove it"),
         ("realm = \"\"", "1:1: ", NONE),
         ("realm = \"\"\ngrant = []", "2:9: ", NONE),
-        (
-            "relm = \"\"",
-            "1:1: ",
-            "unknown key: did you mean \"realm\"?",
-        ),
-        (
-            "realm = \"\"\nversion = 2",
-            "2:1: ",
-            "unknown key: use realm or grant",
-        ),
+        ("relm = \"\"", "1:1: ", "unknown key: did you mean \"realm\"?"),
+        ("realm = \"\"\nversion = 2", "2:1: ", "unknown key: use realm or grant"),
         (
             "realm = \"\"\n[grant]",
             "2:1: ",
@@ -170,11 +143,7 @@ fn a_broken_file_names_place_fault_and_remedy() {
         ),
         ("realm = \"a\nb\"", "1:11: ", SYNTAX),
         ("realm = \"a\"\nrealm = \"b\"", "2:1: ", SYNTAX),
-        (
-            "realm = \"a\"\n[[grant]]\nkey = 3q2+78r+ur7erb7vyv66vt6t",
-            "3:7: ",
-            SYNTAX,
-        ),
+        ("realm = \"a\"\n[[grant]]\nkey = 3q2+78r+ur7erb7vyv66vt6t", "3:7: ", SYNTAX),
     ];
     for (text, place, message) in cases {
         assert_eq!(error(text), format!("{place}{message}"), "{text}");
@@ -196,16 +165,8 @@ fn a_broken_grant_names_place_fault_and_remedy() {
             "6:8: ",
             "kind has no such value: use \"shared\", \"root\", \"node\" or \"scope\"",
         ),
-        (
-            "kind = 1",
-            "6:8: ",
-            "kind has the wrong type: write a text, as in \"…\"",
-        ),
-        (
-            "kid = \"root\"",
-            "6:1: ",
-            "unknown key: did you mean \"kind\"?",
-        ),
+        ("kind = 1", "6:8: ", "kind has the wrong type: write a text, as in \"…\""),
+        ("kid = \"root\"", "6:1: ", "unknown key: did you mean \"kind\"?"),
         (
             "kind = \"root\"\nowner = 1",
             "7:1: ",
@@ -226,21 +187,13 @@ fn a_broken_grant_names_place_fault_and_remedy() {
             "7:1: ",
             "name has no meaning under kind = \"node\": remove one of them",
         ),
-        (
-            "kind = \"node\"",
-            "2:1: ",
-            "a node needs a path: add path = [\"…\"] with its levels",
-        ),
+        ("kind = \"node\"", "2:1: ", "a node needs a path: add path = [\"…\"] with its levels"),
         (
             "kind = \"node\"\npath = \"plant/a\"",
             "7:8: ",
             "path has the wrong type: write a list of texts, as in [\"…\", \"…\"]",
         ),
-        (
-            "kind = \"node\"\npath = [\"plant\", \"a/b\"]",
-            "7:18: ",
-            LEVEL,
-        ),
+        ("kind = \"node\"\npath = [\"plant\", \"a/b\"]", "7:18: ", LEVEL),
         ("kind = \"node\"\npath = [\"+\"]", "7:9: ", LEVEL),
         ("kind = \"node\"\npath = [\"#\"]", "7:9: ", LEVEL),
         ("kind = \"node\"\npath = [\"\\u0000\"]", "7:9: ", LEVEL),
@@ -268,11 +221,7 @@ fn a_broken_grant_names_place_fault_and_remedy() {
         ),
     ];
     for (lines, place, message) in cases {
-        assert_eq!(
-            error(&granted(lines)),
-            format!("{place}{message}"),
-            "{lines}"
-        );
+        assert_eq!(error(&granted(lines)), format!("{place}{message}"), "{lines}");
     }
 }
 
@@ -284,11 +233,7 @@ fn a_broken_generation_names_place_fault_and_remedy() {
         ("", "2:1: ", "generation is missing: add generation = …"),
         ("generation = 2", "3:14: ", ONE),
         ("generation = 0", "3:14: ", ONE),
-        (
-            "generation = \"1\"",
-            "3:14: ",
-            "generation has the wrong type: write a whole number",
-        ),
+        ("generation = \"1\"", "3:14: ", "generation has the wrong type: write a whole number"),
     ];
     for (line, place, message) in cases {
         let text = text.replace("generation = 1", line);

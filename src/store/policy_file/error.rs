@@ -47,10 +47,7 @@ impl fmt::Display for PolicyFileError {
         match self {
             Self::Unreadable { path, kind } => {
                 let path = path.display();
-                write!(
-                    f,
-                    "{path}: cannot be read, {kind}: check the path and its permissions"
-                )
+                write!(f, "{path}: cannot be read, {kind}: check the path and its permissions")
             }
             Self::Invalid { path, at, fault } => {
                 if let Some(path) = path {
@@ -125,26 +122,16 @@ impl fmt::Display for PolicyFault {
             Self::NoRules => {
                 f.write_str("there is no rule, so that every topic is refused: add a [[rule]]")
             }
-            Self::UnknownKey {
-                key,
-                nearest,
-                known,
-            } => {
+            Self::UnknownKey { key, nearest, known } => {
                 write!(f, "unknown key {key:?}: ")?;
                 match nearest {
                     Some(nearest) => write!(f, "did you mean \"{nearest}\"?"),
-                    None => f
-                        .write_str("use ")
-                        .and_then(|()| write_choices(f, known, "")),
+                    None => f.write_str("use ").and_then(|()| write_choices(f, known, "")),
                 }
             }
             Self::Missing { key } => write!(f, "{key} is missing: add {key} = …"),
             Self::Shape { key, shape } => write!(f, "{key} has the wrong type: write {shape}"),
-            Self::UnknownValue {
-                key,
-                value,
-                allowed,
-            } => {
+            Self::UnknownValue { key, value, allowed } => {
                 write!(f, "{key} has no value {value:?}: use ")?;
                 write_choices(f, allowed, "\"")
             }
@@ -174,26 +161,14 @@ fn write_rule_error(f: &mut fmt::Formatter<'_>, error: RuleError) -> fmt::Result
 impl From<Located<Slip<'_>>> for Located<PolicyFault> {
     fn from(slip: Located<Slip<'_>>) -> Self {
         let fault = match slip.what {
-            Slip::UnknownKey {
-                found,
-                nearest,
-                known,
-            } => PolicyFault::UnknownKey {
-                key: found.into(),
-                nearest,
-                known,
-            },
+            Slip::UnknownKey { found, nearest, known } => {
+                PolicyFault::UnknownKey { key: found.into(), nearest, known }
+            }
             Slip::Missing { key } => PolicyFault::Missing { key },
             Slip::Shape { key, shape } => PolicyFault::Shape { key, shape },
-            Slip::UnknownValue {
-                key,
-                found,
-                allowed,
-            } => PolicyFault::UnknownValue {
-                key,
-                value: found.into(),
-                allowed,
-            },
+            Slip::UnknownValue { key, found, allowed } => {
+                PolicyFault::UnknownValue { key, value: found.into(), allowed }
+            }
             Slip::SuiteNotBuilt(error) => PolicyFault::SuiteNotBuilt(error),
         };
         Self::new(slip.at, fault)

@@ -66,21 +66,13 @@ fn settings_that_are_absent_take_the_defaults_of_the_builder() {
 #[test]
 fn every_name_of_a_value_is_understood() {
     let read = |line: &str| rule_of(&sealed(line));
-    for suite in crate::suite::Suite::ALL
-        .into_iter()
-        .filter(|suite| suite.is_built())
-    {
+    for suite in crate::suite::Suite::ALL.into_iter().filter(|suite| suite.is_built()) {
         assert_eq!(read(&format!("suite = \"{suite}\"")).suite(), suite);
     }
-    for (name, transport) in [
-        ("tls", Transport::Tls),
-        ("tcp", Transport::Tcp),
-        ("any", Transport::Any),
-    ] {
-        assert_eq!(
-            read(&format!("transport = \"{name}\"")).transport(),
-            transport
-        );
+    for (name, transport) in
+        [("tls", Transport::Tls), ("tcp", Transport::Tcp), ("any", Transport::Any)]
+    {
+        assert_eq!(read(&format!("transport = \"{name}\"")).transport(), transport);
     }
     for (name, replay) in [("window", Replay::Window), ("off", Replay::Off)] {
         assert_eq!(read(&format!("replay = \"{name}\"")).replay(), replay);
@@ -93,19 +85,10 @@ fn every_name_of_a_value_is_understood() {
         ("bind", PropertyHandling::Bind),
         ("ignore", PropertyHandling::Ignore),
     ] {
-        assert_eq!(
-            read(&format!("properties = \"{name}\"")).properties(),
-            properties
-        );
+        assert_eq!(read(&format!("properties = \"{name}\"")).properties(), properties);
     }
-    assert_eq!(
-        read("scope = { depth = 2 }").scope(),
-        &Scope::Path { depth: 2 }
-    );
-    assert_eq!(
-        read("topic_binding = \"full\"").topic_binding(),
-        &TopicBinding::Full
-    );
+    assert_eq!(read("scope = { depth = 2 }").scope(), &Scope::Path { depth: 2 });
+    assert_eq!(read("topic_binding = \"full\"").topic_binding(), &TopicBinding::Full);
     assert!(read("max_packet = 99999999999999999999999").max_packet() > 1 << 30);
     assert_eq!(
         read("topic_binding = { strip = \"b/\" }").topic_binding(),
@@ -144,22 +127,10 @@ fn a_broken_file_names_place_fault_and_remedy() {
         ("rule = []", "1:8: ", NO_RULE),
         ("[rule]\ntopics = [\"a\"]", "1:1: ", SECTIONS),
         ("rule = [1]", "1:9: ", SECTIONS),
-        (
-            "[[rules]]",
-            "1:3: ",
-            "unknown key \"rules\": did you mean \"rule\"?",
-        ),
+        ("[[rules]]", "1:3: ", "unknown key \"rules\": did you mean \"rule\"?"),
         ("version = 1", "1:1: ", "unknown key \"version\": use rule"),
-        (
-            "[[rule]]\npayload = \"clear\"",
-            "1:1: ",
-            "topics is missing: add topics = …",
-        ),
-        (
-            "\n  [[rule]]\ntopics = [\"a\"]",
-            "2:3: ",
-            "payload is missing: add payload = …",
-        ),
+        ("[[rule]]\npayload = \"clear\"", "1:1: ", "topics is missing: add topics = …"),
+        ("\n  [[rule]]\ntopics = [\"a\"]", "2:3: ", "payload is missing: add payload = …"),
         (
             "[[rule]]\ntopics = []\npayload = \"clear\"",
             "2:10: ",
@@ -192,11 +163,7 @@ fn a_broken_file_names_place_fault_and_remedy() {
             "3:1: ",
             "this is not TOML: missing comma between array elements, expected `,`",
         ),
-        (
-            "[[rule]]\npad = 1\npad = 2",
-            "3:1: ",
-            "this is not TOML: duplicate key",
-        ),
+        ("[[rule]]\npad = 1\npad = 2", "3:1: ", "this is not TOML: duplicate key"),
     ];
     for (text, place, message) in cases {
         assert_eq!(error(text), format!("{place}{message}"), "{text}");
@@ -206,11 +173,7 @@ fn a_broken_file_names_place_fault_and_remedy() {
 #[test]
 fn a_broken_setting_names_place_fault_and_remedy() {
     let cases = [
-        (
-            "tpoics = []",
-            "4:1: ",
-            "unknown key \"tpoics\": did you mean \"topics\"?",
-        ),
+        ("tpoics = []", "4:1: ", "unknown key \"tpoics\": did you mean \"topics\"?"),
         (
             "\"max\\npacket\" = 1",
             "4:1: ",
@@ -238,11 +201,7 @@ fn a_broken_setting_names_place_fault_and_remedy() {
             "4:10: ",
             "replay has no value \"fresh\": use \"window\" or \"off\"",
         ),
-        (
-            "retain = \"yes\"",
-            "4:10: ",
-            "retain has no value \"yes\": use \"refuse\" or \"allow\"",
-        ),
+        ("retain = \"yes\"", "4:10: ", "retain has no value \"yes\": use \"refuse\" or \"allow\""),
         (
             "replay = \"off\"\nretain = \"allow\"",
             "5:1: ",
@@ -255,26 +214,10 @@ fn a_broken_setting_names_place_fault_and_remedy() {
         ),
         ("pad = 0", "4:7: ", "pad is a block of 1 to 65535 bytes"),
         ("pad = -1", "4:7: ", "pad is a block of 1 to 65535 bytes"),
-        (
-            "pad = 99999999999999999999999",
-            "4:7: ",
-            "pad is a block of 1 to 65535 bytes",
-        ),
-        (
-            "pad = 1.0",
-            "4:7: ",
-            "pad has the wrong type: write a whole number",
-        ),
-        (
-            "timestamp = 1",
-            "4:13: ",
-            "timestamp has the wrong type: write true or false",
-        ),
-        (
-            "max_packet = 73",
-            "4:14: ",
-            "max_packet has room for a header and a tag: 74 bytes",
-        ),
+        ("pad = 99999999999999999999999", "4:7: ", "pad is a block of 1 to 65535 bytes"),
+        ("pad = 1.0", "4:7: ", "pad has the wrong type: write a whole number"),
+        ("timestamp = 1", "4:13: ", "timestamp has the wrong type: write true or false"),
+        ("max_packet = 73", "4:14: ", "max_packet has room for a header and a tag: 74 bytes"),
         (
             "max_packet = -99999999999999999999999",
             "4:14: ",
@@ -282,11 +225,7 @@ fn a_broken_setting_names_place_fault_and_remedy() {
         ),
     ];
     for (lines, place, message) in cases {
-        assert_eq!(
-            error(&sealed(lines)),
-            format!("{place}{message}"),
-            "{lines}"
-        );
+        assert_eq!(error(&sealed(lines)), format!("{place}{message}"), "{lines}");
     }
 }
 
@@ -296,33 +235,13 @@ fn a_broken_scope_or_binding_names_place_fault_and_remedy() {
         "a scope has either a depth or a name: write { depth = 1 } or { name = \"…\" }";
     const STRIP: &str = "the prefix to strip is not empty and ends in '/', as in \"site-b/\"";
     let cases = [
-        (
-            "scope = 2",
-            "4:9: ",
-            "scope has the wrong type: write a table, as in { … }",
-        ),
+        ("scope = 2", "4:9: ", "scope has the wrong type: write a table, as in { … }"),
         ("scope = {}", "4:9: ", SCOPE),
         ("scope = { name = \"a\", depth = 1 }", "4:23: ", SCOPE),
-        (
-            "scope = { dept = 1 }",
-            "4:11: ",
-            "unknown key \"dept\": did you mean \"depth\"?",
-        ),
-        (
-            "scope = { depth = 17 }",
-            "4:19: ",
-            "a path scope has a depth of 0 to 16",
-        ),
-        (
-            "scope = { depth = -1 }",
-            "4:19: ",
-            "a path scope has a depth of 0 to 16",
-        ),
-        (
-            "scope = { depth = \"2\" }",
-            "4:19: ",
-            "depth has the wrong type: write a whole number",
-        ),
+        ("scope = { dept = 1 }", "4:11: ", "unknown key \"dept\": did you mean \"depth\"?"),
+        ("scope = { depth = 17 }", "4:19: ", "a path scope has a depth of 0 to 16"),
+        ("scope = { depth = -1 }", "4:19: ", "a path scope has a depth of 0 to 16"),
+        ("scope = { depth = \"2\" }", "4:19: ", "depth has the wrong type: write a whole number"),
         (
             "scope = { name = \"\" }",
             "4:18: ",
@@ -343,11 +262,7 @@ fn a_broken_scope_or_binding_names_place_fault_and_remedy() {
             "4:17: ",
             "topic_binding has the wrong type: write a text, as in \"…\", or a table, as in { … }",
         ),
-        (
-            "topic_binding = {}",
-            "4:17: ",
-            "strip is missing: add strip = …",
-        ),
+        ("topic_binding = {}", "4:17: ", "strip is missing: add strip = …"),
         (
             "topic_binding = { strip = \"b/\", stripe = 1 }",
             "4:33: ",
@@ -373,11 +288,7 @@ fn a_broken_scope_or_binding_names_place_fault_and_remedy() {
         ),
     ];
     for (lines, place, message) in cases {
-        assert_eq!(
-            error(&sealed(lines)),
-            format!("{place}{message}"),
-            "{lines}"
-        );
+        assert_eq!(error(&sealed(lines)), format!("{place}{message}"), "{lines}");
     }
 }
 

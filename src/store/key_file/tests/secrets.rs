@@ -4,11 +4,7 @@ use super::*;
 
 #[test]
 fn the_source_is_wiped_whatever_the_outcome() {
-    for text in [
-        granted("kind = \"root\""),
-        granted("kind = \"tree\""),
-        KEY.into(),
-    ] {
+    for text in [granted("kind = \"root\""), granted("kind = \"tree\""), KEY.into()] {
         let mut text = text;
         let _ = parse(&mut text);
         assert!(text.is_empty());
@@ -24,9 +20,7 @@ fn broken() -> Vec<String> {
         let rest = &behind[c.len_utf8()..];
         broken.push(before.into());
         broken.push(format!("{before}{rest}"));
-        for new in [
-            "\"", "'", "\n", "=", "[", "{", "-", "\\", "#", "\0", "ä", "A", " ",
-        ] {
+        for new in ["\"", "'", "\n", "=", "[", "{", "-", "\\", "#", "\0", "ä", "A", " "] {
             broken.push(format!("{before}{new}{rest}"));
             broken.push(format!("{before}{new}{behind}"));
         }
@@ -41,10 +35,7 @@ fn broken() -> Vec<String> {
         ("generation = 1", format!("generation = {quoted}")),
         ("generation = 1", format!("generation = {KEY}")),
         ("generation = 1", format!("{quoted} = 1")),
-        (
-            "generation = 1",
-            format!("{} = 1", KEY.replace(['+', '/', '='], "-")),
-        ),
+        ("generation = 1", format!("{} = 1", KEY.replace(['+', '/', '='], "-"))),
         ("realm = \"r\"", format!("{quoted} = \"key\"")),
         ("[[grant]]", format!("[[{quoted}]]")),
         ("[[grant]]", format!("[[{KEY}]]")),
@@ -66,10 +57,7 @@ fn broken() -> Vec<String> {
 fn assert_no_secret(shown: &str, text: &str) {
     for window in KEY.as_bytes().windows(6) {
         let piece = core::str::from_utf8(window).unwrap();
-        assert!(
-            !shown.contains(piece),
-            "{shown:?} shows {piece} of {text:?}"
-        );
+        assert!(!shown.contains(piece), "{shown:?} shows {piece} of {text:?}");
     }
 }
 
@@ -103,10 +91,7 @@ fn masking_hides_the_key_and_keeps_every_place() {
         assert_eq!(masked.lines().count(), text.lines().count());
         assert_no_secret(&masked, &text);
     }
-    assert_eq!(
-        without_keys("key = 7\nkey = \"ab\\n\"\n"),
-        "key = 7\nkey = \"AA\\n\"\n"
-    );
+    assert_eq!(without_keys("key = 7\nkey = \"ab\\n\"\n"), "key = 7\nkey = \"AA\\n\"\n");
     let rest = "realm = \"r\"\nkind = \"node\" # x = \"y\"";
     assert_eq!(without_keys(rest), rest);
 }
