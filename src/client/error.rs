@@ -284,3 +284,6 @@ impl From<&rustls::CertificateError> for CertificateFault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,3 +152,6 @@ impl Drop for Feed {
         self.inbox.changed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -424,3 +424,6 @@ impl<D: Dial> Worker<D> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

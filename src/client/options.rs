@@ -78,8 +78,9 @@ impl<M> ClientOptions<M> {
         self
     }
 
-    /// With a TLS link to this broker. Give clients that are made again the same configuration:
-    /// their connections then resume sessions in place of full handshakes.
+    /// With a TLS link to this broker, by a [`TlsConfig`](crate::tls::TlsConfig) or a configuration
+    /// of rustls. Give clients that are made again the same one: their connections then resume
+    /// sessions in place of full handshakes.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, mqtt: M, config: impl Into<Arc<rustls::ClientConfig>>) -> Self {
@@ -135,6 +136,13 @@ impl<M> ClientOptions<M> {
             (None, Some(_)) => Ok(Links::Tls),
             (Some(_), Some(_)) => Ok(Links::Both),
         }
+    }
+}
+
+#[cfg(feature = "tls")]
+impl From<&crate::tls::TlsConfig> for Arc<rustls::ClientConfig> {
+    fn from(tls: &crate::tls::TlsConfig) -> Self {
+        tls.client_config()
     }
 }
 
@@ -246,3 +254,6 @@ fn check_will(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,6 +114,10 @@ impl Item {
         !matches!(self, Self::Publish(entry) if entry.qos == QoS::AtMostOnce)
     }
 
+    fn is_qos2(&self) -> bool {
+        matches!(self, Self::Publish(entry) if entry.qos == QoS::ExactlyOnce)
+    }
+
     fn is_publish(&self) -> bool {
         matches!(self, Self::Publish(_))
     }
@@ -124,6 +128,8 @@ impl Item {
 pub(super) struct Window {
     /// Packets handed over and not done with.
     pub(super) packets: usize,
+    /// The same, while one of them is a message of `QoS` 2.
+    pub(super) packets_with_qos2: usize,
     /// Packet IDs that the client goes through before it begins again with the first.
     pub(super) ids: u16,
 }
@@ -137,6 +143,11 @@ pub(super) struct OutOfStep;
 /// MQTT clients give out packet IDs in a circle. rumqttc gives out the next one even if it is
 /// still in use by a PUBREL, which a broker takes for a repetition: no more IDs are taken than
 /// the circle has, counted from the oldest that is in use.
+///
+/// Brokers bound what a client has on its way: Mosquitto keeps count of `QoS` 2 messages that are
+/// not complete, and over its limit ends the connection, or answers a `QoS` 1 message with PUBACK
+/// and forgets it. MQTT 3.1.1 does not tell the limit, so the window is narrower while there are
+/// messages of `QoS` 2 in it.
 pub(super) struct Outbox {
     waiting: VecDeque<Item>,
     flying: VecDeque<Flying>,
@@ -165,7 +176,7 @@ impl Outbox {
 
     /// Whether another message could be handed over at once.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting.is_empty() && self.may_hand_over()
+        self.waiting.is_empty() && self.flying.len() < self.window.packets
     }
 
     pub(super) fn push(&mut self, entry: Entry) {
@@ -180,7 +191,8 @@ impl Outbox {
 
     /// What is to be handed over next, if there is room on the way.
     pub(super) fn next(&mut self) -> Option<&mut Item> {
-        if self.may_hand_over() { self.waiting.front_mut() } else { None }
+        let room = self.waiting.front().is_some_and(|item| self.has_room_for(item));
+        self.waiting.front_mut().filter(|_| room)
     }
 
     /// Takes the next one out, for good.
@@ -252,9 +264,18 @@ impl Outbox {
         self.taken = 0;
     }
 
-    fn may_hand_over(&self) -> bool {
-        let ids = u64::from(self.window.ids);
+    fn has_room_for(&self, item: &Item) -> bool {
+        let mut flying = self.flying.iter().map(|flying| &flying.item);
+        let packets = if item.is_qos2() || flying.any(Item::is_qos2) {
+            self.window.packets_with_qos2
+        } else {
+            self.window.packets
+        };
         let oldest = self.flying.front().map_or(self.taken, |first| first.turn);
-        self.flying.len() < self.window.packets && self.taken.saturating_sub(oldest) < ids
+        let ids = self.taken.saturating_sub(oldest);
+        self.flying.len() < packets && ids < u64::from(self.window.ids)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -283,3 +283,6 @@ impl From<QoS> for rumqttc::QoS {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

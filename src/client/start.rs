@@ -21,6 +21,9 @@ use crate::policy::{Link, Links, Policy};
 const COMMANDS: usize = 64;
 /// Most messages of one link that are unacknowledged at a time.
 const MAX_WINDOW: u16 = 8_192;
+/// The same, while one of them is of `QoS` 2: what Mosquitto allows by default
+/// (`max_inflight_messages`). A client of a broker that allows less sets `inflight` to that.
+const MAX_WINDOW_WITH_QOS2: usize = 20;
 /// Packet IDs in the circle for each message of the window: so much may be acknowledged out of
 /// turn before the oldest holds up the rest.
 const IDS_PER_MESSAGE: u16 = 4;
@@ -147,7 +150,11 @@ impl Starter {
     fn start<V: Mqtt>(&self, candidate: Candidate<V::Options>) -> Lane {
         let packets = candidate.facts.inflight.clamp(1, MAX_WINDOW);
         let ids = packets.saturating_mul(IDS_PER_MESSAGE);
-        let window = Window { packets: packets.into(), ids: ids.saturating_add(MORE_IDS) };
+        let window = Window {
+            packets: packets.into(),
+            packets_with_qos2: MAX_WINDOW_WITH_QOS2.min(packets.into()),
+            ids: ids.saturating_add(MORE_IDS),
+        };
         let (max_incoming, max_outgoing) = self.packet_limits;
         let setup = Setup {
             max_incoming,

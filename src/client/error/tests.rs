@@ -1,0 +1,148 @@
+use super::*;
+use std::string::ToString;
+
+#[test]
+fn config_errors_say_what_and_what_to_do() {
+    let link = Link::Tcp;
+    for (error, text) in [
+        (ConfigError::NoLink, "the options name no link: add tcp, tls or both"),
+        (
+            ConfigError::OtherLinks,
+            "the guard was made for other links than the options name: name the same",
+        ),
+        (
+            ConfigError::Transport { link },
+            "the mqtt options of the tcp link set a transport: leave it as it is",
+        ),
+        (
+            ConfigError::CredentialsOnPlainLink,
+            "the tcp link would send the credentials in clear: give them to the tls link",
+        ),
+        (ConfigError::SameClientId, "both links have the same client id: give each its own"),
+        (
+            ConfigError::PersistentSession { link },
+            "the tcp link asks for a persistent session: set clean_session to true",
+        ),
+        (
+            ConfigError::Will { link },
+            "the will on the tcp link would leave in clear against the policy: remove it or add \
+             a clear rule for its topic",
+        ),
+        (
+            ConfigError::WillTopic(TopicError::Empty),
+            "the topic of the will is none: a topic name has at least one character",
+        ),
+        (
+            ConfigError::WillTooLarge { len: 65_536 },
+            "the will has 65536 bytes, and at most 65535 are possible",
+        ),
+        (
+            ConfigError::KeepAlive { link },
+            "the keep-alive of the tcp link is above 65535 seconds: shorten it",
+        ),
+        (ConfigError::NoRuntime, "no tokio runtime is running: start the client in one"),
+    ] {
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+#[test]
+fn client_errors_pass_on_their_cause() {
+    for (error, text) in [
+        (ClientError::Seal(SealError::Refused), SealError::Refused.to_string()),
+        (ClientError::Filter(FilterError::Empty), FilterError::Empty.to_string()),
+        (ClientError::Subscribe(SubscribeError::NeedsTls), SubscribeError::NeedsTls.to_string()),
+        (
+            ClientError::TooLarge { len: 11, max: 10 },
+            "the packet has 11 bytes, and the link's limit is 10".into(),
+        ),
+        (ClientError::Full, "the queue is full: poll, or wait for room".into()),
+        (ClientError::Closed, "the client was disconnected".into()),
+    ] {
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+#[test]
+fn link_errors_say_what_happened() {
+    for (error, text) in [
+        (LinkError::Io(io::ErrorKind::ConnectionRefused), "the network failed: connection refused"),
+        (LinkError::Timeout, "the broker did not answer in time"),
+        (LinkError::Closed, "the connection was closed from outside"),
+        (LinkError::HostName, "the broker's host is neither a dns name nor an ip address"),
+        (LinkError::PacketTooLarge { len: 9 }, "an incoming packet of 9 bytes exceeds the limit"),
+        (LinkError::Protocol, "the broker broke the rules of mqtt"),
+    ] {
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+#[test]
+fn refusals_are_told_apart() {
+    for (refusal, text) in [
+        (Refusal::ProtocolVersion, "it does not speak this version of mqtt"),
+        (Refusal::ClientId, "it does not allow the client id"),
+        (Refusal::Unavailable, "it is not available"),
+        (Refusal::Credentials, "user name or password are wrong"),
+        (Refusal::NotAuthorized, "the client is not authorized"),
+    ] {
+        let text = std::format!("the broker refused the connection: {text}");
+        assert_eq!(LinkError::Refused(refusal).to_string(), text);
+    }
+}
+
+#[test]
+fn certificate_faults_are_told_apart() {
+    for (fault, text) in [
+        (CertificateFault::UnknownIssuer, "no trusted root stands behind it"),
+        (CertificateFault::Expired, "it has expired"),
+        (CertificateFault::NotYetValid, "it is not valid yet, or this clock is wrong"),
+        (CertificateFault::WrongName, "it was made for another host"),
+        (CertificateFault::BadSignature, "its signature is wrong"),
+        (CertificateFault::Revoked, "it was revoked"),
+        (CertificateFault::Other, "it is damaged or not meant for this use"),
+    ] {
+        let text = std::format!("the broker's certificate was not accepted: {text}");
+        assert_eq!(LinkError::Certificate(fault).to_string(), text);
+    }
+}
+
+#[test]
+fn io_errors_of_the_network_keep_their_kind() {
+    for (kind, expected) in [
+        (io::ErrorKind::TimedOut, LinkError::Timeout),
+        (io::ErrorKind::UnexpectedEof, LinkError::Closed),
+        (io::ErrorKind::ConnectionReset, LinkError::Io(io::ErrorKind::ConnectionReset)),
+    ] {
+        assert_eq!(LinkError::from(&io::Error::from(kind)), expected);
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn certificate_errors_are_dug_out_of_io_errors() {
+    use rustls::CertificateError as E;
+    for (error, fault) in [
+        (E::UnknownIssuer, CertificateFault::UnknownIssuer),
+        (E::Expired, CertificateFault::Expired),
+        (E::NotValidYet, CertificateFault::NotYetValid),
+        (E::NotValidForName, CertificateFault::WrongName),
+        (E::BadSignature, CertificateFault::BadSignature),
+        (E::Revoked, CertificateFault::Revoked),
+        (E::BadEncoding, CertificateFault::Other),
+    ] {
+        let tls = rustls::Error::InvalidCertificate(error);
+        let io = io::Error::new(io::ErrorKind::InvalidData, tls);
+        assert_eq!(LinkError::from(&io), LinkError::Certificate(fault));
+    }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn other_tls_errors_keep_their_name() {
+    let tls = rustls::Error::AlertReceived(rustls::AlertDescription::HandshakeFailure);
+    let io = io::Error::new(io::ErrorKind::InvalidData, tls.clone());
+    let error = LinkError::from(&io);
+    assert_eq!(error.to_string(), std::format!("tls failed: {tls}"));
+    assert_eq!(error, LinkError::Tls(tls));
+}

@@ -1,0 +1,238 @@
+use super::*;
+use std::vec;
+
+use crate::guard::Guard;
+use crate::keyring::{Grant, Keyring};
+use crate::policy::{Links, Policy, Rule, Transport};
+use crate::secret::SharedKey;
+
+const WINDOW: Window = Window { packets: 3, packets_with_qos2: 2, ids: 5 };
+
+fn entry(topic: &str, qos: QoS) -> Entry {
+    Entry::new(topic.into(), qos, false, vec![7; 16])
+}
+
+fn subscribe(filter: &str) -> Item {
+    let filter = filter.into();
+    Item::Subscribe { filter, qos: QoS::AtMostOnce }
+}
+
+fn name(item: &Item) -> &str {
+    match item {
+        Item::Publish(entry) => &entry.topic,
+        Item::Subscribe { filter, .. } | Item::Unsubscribe { filter } => filter,
+    }
+}
+
+/// An outbox with messages of `QoS` 1 of these names.
+fn outbox(names: &[&str]) -> Outbox {
+    let mut outbox = Outbox::new(WINDOW);
+    for name in names {
+        outbox.push(entry(name, QoS::AtLeastOnce));
+    }
+    outbox
+}
+
+/// Hands over what it may; the names of it.
+fn hand_over(outbox: &mut Outbox) -> Vec<String> {
+    let mut names = Vec::new();
+    while let Some(item) = outbox.next() {
+        names.push(name(item).into());
+        outbox.handed_over();
+    }
+    names
+}
+
+fn guard() -> GuardTx {
+    let rule = Rule::sealed(["#"]).transport(Transport::Tcp).build();
+    let keyring = Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [7; 32]), "test")]);
+    let policy = Policy::new(vec![rule.unwrap()]);
+    Guard::new(policy, keyring, Links::Tcp).unwrap().split().0
+}
+
+const LIMITS: Limits = Limits { link: Link::Tcp, max_packet: 1_000, now: None };
+
+#[test]
+fn no_more_than_the_window_is_handed_over() {
+    let mut outbox = outbox(&["a", "b", "c", "d"]);
+    assert_eq!(hand_over(&mut outbox), ["a", "b", "c"]);
+    outbox.published(1).unwrap();
+    assert_eq!(hand_over(&mut outbox), [""; 0]);
+    assert_eq!(outbox.acknowledged(1).as_ref().map(name), Some("a"));
+    assert_eq!(hand_over(&mut outbox), ["d"]);
+}
+
+#[test]
+fn ids_are_paired_in_the_order_of_handing_over() {
+    let mut outbox = outbox(&["a", "b", "c"]);
+    hand_over(&mut outbox);
+    for id in [41, 42, 43] {
+        outbox.published(id).unwrap();
+    }
+    for (id, topic) in [(42, "b"), (41, "a"), (43, "c")] {
+        assert_eq!(outbox.acknowledged(id).as_ref().map(name), Some(topic));
+    }
+    assert!(outbox.is_empty());
+}
+
+#[test]
+fn what_was_not_published_is_not_acknowledged() {
+    let mut outbox = outbox(&["a"]);
+    hand_over(&mut outbox);
+    assert!(outbox.acknowledged(1).is_none());
+    assert!(outbox.acknowledged(0).is_none());
+    assert!(!outbox.is_empty());
+}
+
+#[test]
+fn report_of_another_kind_is_out_of_step() {
+    let mut outbox = Outbox::new(WINDOW);
+    assert_eq!(outbox.published(1), Err(OutOfStep));
+    outbox.push(entry("a", QoS::AtLeastOnce));
+    hand_over(&mut outbox);
+    assert_eq!(outbox.requested(1), Err(OutOfStep));
+    assert_eq!(outbox.published(0), Err(OutOfStep));
+    assert_eq!(outbox.published(1), Ok(()));
+    outbox.push_request(subscribe("f"));
+    hand_over(&mut outbox);
+    assert_eq!(outbox.published(2), Err(OutOfStep));
+    assert_eq!(outbox.requested(2), Ok(()));
+}
+
+#[test]
+fn answer_of_another_kind_ends_nothing() {
+    let mut outbox = outbox(&["a"]);
+    outbox.push_request(subscribe("f"));
+    hand_over(&mut outbox);
+    outbox.requested(1).unwrap();
+    outbox.published(2).unwrap();
+    assert!(outbox.acknowledged(1).is_none());
+    assert!(outbox.answered(2).is_none());
+    assert_eq!(outbox.answered(1).as_ref().map(name), Some("f"));
+    assert_eq!(outbox.acknowledged(2).as_ref().map(name), Some("a"));
+}
+
+#[test]
+fn message_without_acknowledgement_ends_when_it_went_out() {
+    let mut outbox = Outbox::new(WINDOW);
+    outbox.push(entry("a", QoS::AtMostOnce));
+    hand_over(&mut outbox);
+    assert!(!outbox.is_empty());
+    outbox.published(0).unwrap();
+    assert!(outbox.is_empty());
+}
+
+#[test]
+fn ids_do_not_go_round_past_the_oldest_in_use() {
+    let mut outbox = outbox(&["oldest", "b", "c", "d", "e", "f", "g"]);
+    let mut id = 0;
+    let mut handed = Vec::new();
+    loop {
+        let now = hand_over(&mut outbox);
+        if now.is_empty() {
+            break;
+        }
+        for name in now {
+            id += 1;
+            outbox.published(id).unwrap();
+            if name != "oldest" {
+                outbox.acknowledged(id);
+            }
+            handed.push(name);
+        }
+    }
+    // five IDs: the sixth would be the first again
+    assert_eq!(handed, ["oldest", "b", "c", "d", "e"]);
+    outbox.acknowledged(1);
+    assert_eq!(hand_over(&mut outbox), ["f", "g"]);
+}
+
+#[test]
+fn window_is_narrower_around_messages_of_qos_2() {
+    let mut outbox = outbox(&["a"]);
+    outbox.push(entry("b", QoS::ExactlyOnce));
+    outbox.push(entry("c", QoS::AtLeastOnce));
+    assert_eq!(hand_over(&mut outbox), ["a", "b"]);
+    outbox.published(1).unwrap();
+    outbox.published(2).unwrap();
+    outbox.acknowledged(2);
+    outbox.push(entry("d", QoS::AtLeastOnce));
+    outbox.push(entry("e", QoS::ExactlyOnce));
+    // no longer around one: three fit, but the next one of QoS 2 waits for room among two
+    assert_eq!(hand_over(&mut outbox), ["c", "d"]);
+    outbox.acknowledged(1);
+    assert_eq!(hand_over(&mut outbox), [""; 0]);
+    outbox.published(3).unwrap();
+    outbox.acknowledged(3);
+    assert_eq!(hand_over(&mut outbox), ["e"]);
+}
+
+#[test]
+fn lost_connection_puts_back_what_is_not_acknowledged_in_its_order() {
+    let mut outbox = outbox(&["a", "b", "c", "d"]);
+    hand_over(&mut outbox);
+    outbox.published(1).unwrap();
+    outbox.published(2).unwrap();
+    outbox.acknowledged(1);
+    outbox.connection_lost();
+    outbox.push(entry("e", QoS::AtLeastOnce));
+    assert_eq!(hand_over(&mut outbox), ["b", "c", "d"]);
+    // IDs of the connection before mean nothing now
+    assert!(outbox.acknowledged(2).is_none());
+}
+
+#[test]
+fn lost_connection_ends_requests_and_what_is_sent_once() {
+    let mut outbox = Outbox::new(WINDOW);
+    outbox.push(entry("sent", QoS::AtMostOnce));
+    outbox.push(entry("kept", QoS::AtLeastOnce));
+    outbox.push_request(subscribe("f"));
+    hand_over(&mut outbox);
+    outbox.push(entry("waiting", QoS::AtMostOnce));
+    outbox.push_request(subscribe("g"));
+    outbox.connection_lost();
+    assert_eq!(hand_over(&mut outbox), ["kept", "waiting"]);
+}
+
+#[test]
+fn requests_go_before_messages_in_their_order() {
+    let mut outbox = outbox(&["a"]);
+    outbox.push_request(subscribe("f"));
+    outbox.push_request(subscribe("g"));
+    assert_eq!(hand_over(&mut outbox), ["f", "g", "a"]);
+}
+
+#[test]
+fn message_is_sealed_once_and_its_plain_text_is_gone() {
+    let mut guard = guard();
+    let mut entry = entry("a", QoS::AtLeastOnce);
+    assert!(matches!(entry.body, Body::Plain(_)));
+    entry.seal(&mut guard, LIMITS).unwrap();
+    let first = entry.body.bytes().to_vec();
+    assert_eq!(first[0], 0xFC);
+    assert!(matches!(entry.body, Body::Ready(_)));
+    guard.connected("again");
+    entry.seal(&mut guard, LIMITS).unwrap();
+    assert_eq!(entry.body.bytes(), first);
+}
+
+#[test]
+fn message_that_grew_beyond_the_limit_is_not_sealed() {
+    let mut entry = entry("a", QoS::AtLeastOnce);
+    let len = entry.packet_len(16 + 35);
+    let mut limits = LIMITS;
+    limits.max_packet = len - 1;
+    let error = entry.seal(&mut guard(), limits).unwrap_err();
+    let max = len - 1;
+    assert_eq!(error, ClientError::TooLarge { len, max });
+    limits.max_packet = len;
+    assert_eq!(entry.seal(&mut guard(), limits), Ok(()));
+}
+
+#[test]
+fn message_of_another_link_is_not_handed_over() {
+    let mut limits = LIMITS;
+    limits.link = Link::Tls;
+    let sealed = entry("a", QoS::AtLeastOnce).seal(&mut guard(), limits);
+    assert_eq!(sealed, Err(ClientError::Seal(SealError::NoLink)));
+}
