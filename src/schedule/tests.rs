@@ -26,3 +26,9 @@ fn parts_of_extra_are_one_string() {
     let whole = session_id(&scope, &[0; 32], 0, &[b"client7"]);
     assert_eq!(session_id(&scope, &[0; 32], 0, &[b"client", b"7"]), whole);
 }
+
+#[test]
+fn the_hash_wipes_its_state() {
+    fn wiped<T: zeroize::ZeroizeOnDrop>() {}
+    wiped::<Sha256>();
+}

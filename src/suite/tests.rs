@@ -101,3 +101,11 @@ fn names_and_numbers_of_suites_come_back() {
     assert_eq!(Suite::from_id(4), None);
     assert_eq!(Suite::from_name("aes-128-gcm"), None);
 }
+
+#[test]
+fn the_ciphers_of_rust_crypto_wipe_their_keys() {
+    fn wiped<T: zeroize::ZeroizeOnDrop>() {}
+    wiped::<chacha20poly1305::ChaCha20Poly1305>();
+    #[cfg(feature = "aes-gcm")]
+    wiped::<aes_gcm::Aes256Gcm>();
+}

@@ -1,0 +1,95 @@
+//! A policy that was read is written down again, read again, and is the same. An error names a
+//! place that exists.
+#![no_main]
+
+use std::fmt::Write;
+
+use libfuzzer_sys::fuzz_target;
+use mqtt_seal::policy::{
+    MAX_SCOPE_DEPTH, Payload, PropertyHandling, Replay, Retain, Rule, Scope, TopicBinding,
+};
+use mqtt_seal::store::policy_file::{self, PolicyFileError};
+use mqtt_seal::topic::TopicFilter;
+
+fuzz_target!(|text: &str| {
+    let policy = match policy_file::parse(text) {
+        Ok(policy) => policy,
+        Err(error) => {
+            let PolicyFileError::Invalid { path, at, .. } = &error else {
+                panic!("no file was read: {error:?}")
+            };
+            assert_eq!(*path, None);
+            let line = text.split('\n').nth(at.line - 1).expect("the line exists");
+            assert!(at.column <= line.chars().count() + 1, "{error}");
+            assert!(error.to_string().starts_with(&format!("{at}: ")));
+            return;
+        }
+    };
+    assert!(!policy.rules().is_empty());
+    let mut written = String::new();
+    for rule in policy.rules() {
+        assert!(rule.topics().count() > 0);
+        write_rule(rule, &mut written);
+    }
+    let again = policy_file::parse(&written).unwrap_or_else(|error| panic!("{error} in {written}"));
+    assert_eq!(format!("{policy:?}"), format!("{again:?}"));
+});
+
+fn write_rule(rule: &Rule, out: &mut String) {
+    let topics: Vec<String> = rule.topics().map(TopicFilter::as_str).map(quoted).collect();
+    let sealed = rule.payload() == Payload::Sealed;
+    let payload = if sealed { "sealed" } else { "clear" };
+    let mut line = |key: &str, value: String| writeln!(out, "{key} = {value}").expect("a String");
+    line("[[rule]]\ntopics", format!("[{}]", topics.join(",")));
+    line("payload", quoted(payload));
+    line("transport", quoted(&format!("{:?}", rule.transport()).to_lowercase()));
+    if !sealed {
+        return;
+    }
+    line("suite", quoted(rule.suite().name()));
+    match rule.scope() {
+        Scope::Named(name) => line("scope", format!("{{ name = {} }}", quoted(name))),
+        Scope::Path { depth } => {
+            assert!(*depth <= MAX_SCOPE_DEPTH);
+            line("scope", format!("{{ depth = {depth} }}"));
+        }
+        scope => unreachable!("{scope:?}"),
+    }
+    if rule.replay() == Replay::Off {
+        line("replay", quoted("off"));
+    } else if rule.retain() == Retain::Allow {
+        line("retain", quoted("allow"));
+    }
+    match rule.topic_binding() {
+        TopicBinding::Full => {}
+        TopicBinding::Strip(prefix) => {
+            line("topic_binding", format!("{{ strip = {} }}", quoted(prefix)));
+        }
+        _ => line("topic_binding", quoted("carried")),
+    }
+    if let Some(filter) = rule.carried_filter() {
+        line("carried_filter", quoted(filter.as_str()));
+    }
+    line(
+        "properties",
+        quoted(match rule.properties() {
+            PropertyHandling::Bind => "bind",
+            PropertyHandling::Ignore => "ignore",
+            _ => "carry",
+        }),
+    );
+    if rule.pad() > 0 {
+        line("pad", rule.pad().to_string());
+    }
+    line("timestamp", rule.timestamp().to_string());
+    line("max_packet", rule.max_packet().to_string());
+}
+
+fn quoted(text: &str) -> String {
+    let escaped = text.chars().map(|c| match c {
+        '"' | '\\' => format!("\\{c}"),
+        c if c.is_control() => format!("\\u{:04X}", u32::from(c)),
+        c => c.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
+}
