@@ -7,6 +7,8 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "rumqttc")]
+pub mod client;
 #[cfg(feature = "alloc")]
 pub mod guard;
 #[cfg(feature = "alloc")]
@@ -18,6 +20,13 @@ pub mod replay;
 pub mod schedule;
 pub mod secret;
 pub mod session;
+#[cfg(feature = "std")]
+pub mod store;
 pub mod suite;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod topic;
 pub mod wire;
+
+#[cfg(feature = "rumqttc")]
+pub use client::rumqttc_v4;

@@ -26,6 +26,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod event;
 mod lru;
 mod rx;
 mod scopes;
@@ -35,6 +36,7 @@ mod windows;
 use alloc::{boxed::Box, sync::Arc};
 use core::fmt;
 
+pub use event::GuardEvent;
 pub use rx::{Delivery, GuardRx, Incoming, OpenError, Protection};
 pub use tx::{GuardTx, Outgoing, Plan, SealError, Sealed};
 pub use windows::ReplayLimits;
@@ -114,6 +116,12 @@ impl Guard {
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.tx.config().policy
+    }
+
+    /// The links that the guard decides for.
+    #[must_use]
+    pub fn links(&self) -> Links {
+        self.tx.config().links
     }
 }
 

@@ -6,10 +6,11 @@ use core::{fmt, ops::Range};
 use hashbrown::HashMap;
 use zeroize::Zeroize;
 
+use super::event::{Events, GuardEvent};
 use super::scopes::{Name, Scopes};
 use super::windows::{ReplayLimits, StateKey, Windows};
 use super::{Config, MAX_SKEW_MS, bound_topic, scope_of};
-use crate::keyring::LiveKey;
+use crate::keyring::{KeyCollision, LiveKey};
 use crate::message;
 use crate::policy::{Link, Payload, Policy, PropertyHandling, Replay, Rule, TopicBinding};
 use crate::replay::{Rejected, Verdict};
@@ -21,6 +22,8 @@ use crate::wire::property::{Properties, Property};
 
 /// Session keys that are kept for each scope key; more senders are derived again.
 const MAX_SESSIONS: usize = 256;
+/// Failed messages of a scope that are worth a warning (SPEC §8).
+const WARN_FAILURES: u64 = 1 << 20;
 
 /// A message that arrived.
 #[derive(Debug, Clone, Copy)]
@@ -80,6 +83,8 @@ pub struct Delivery {
     pub verdict: Option<Verdict>,
     /// Key, session and counter of a sealed payload.
     pub proof: Option<Authentic>,
+    /// The generation of the key of a sealed payload.
+    pub generation: Option<u32>,
     /// What the message is beside an ordinary one.
     pub kind: Option<Kind>,
     /// When it was sealed, in Unix milliseconds, if the sender said so.
@@ -108,6 +113,7 @@ impl Delivery {
             protection: Protection::Clear,
             verdict: None,
             proof: None,
+            generation: None,
             kind: None,
             timestamp: None,
             ttl: None,
@@ -214,6 +220,13 @@ impl From<BodyError> for OpenError {
 
 /// What is kept for a scope to open in.
 #[derive(Debug)]
+struct ScopeKeys {
+    keys: Vec<Receiving>,
+    collision: Option<KeyCollision>,
+    failures: u64,
+}
+
+#[derive(Debug)]
 struct Receiving {
     key: LiveKey,
     sessions: HashMap<SessionId, SessionKeys>,
@@ -222,8 +235,9 @@ struct Receiving {
 /// The receiving half of a [`Guard`](super::Guard).
 pub struct GuardRx {
     config: Arc<Config>,
-    scopes: Scopes<Vec<Receiving>>,
+    scopes: Scopes<ScopeKeys>,
     windows: Windows,
+    events: Events,
     aad: Vec<u8>,
 }
 
@@ -240,6 +254,7 @@ impl GuardRx {
             config,
             scopes: Scopes::new(),
             windows: Windows::new(*key, ReplayLimits::default()),
+            events: Events::default(),
             aad: Vec::new(),
         }
     }
@@ -247,6 +262,11 @@ impl GuardRx {
     /// Keeps replay state within `limits` from now on.
     pub const fn set_replay_limits(&mut self, limits: ReplayLimits) {
         self.windows.set_limits(limits);
+    }
+
+    /// The next thing that the operator should know, oldest first.
+    pub fn next_event(&mut self) -> Option<GuardEvent> {
+        self.events.pop()
     }
 
     /// Streams whose replay state had to be forgotten altogether: messages of theirs would count
@@ -326,9 +346,11 @@ impl GuardRx {
         let mut key = bound
             .filter(|_| rule.replay() == Replay::Window)
             .map(|topic| state(&self.windows, topic));
-        let proof = self.authenticate(rule, bound, name, key, header, message, out)?;
+        let (proof, generation) =
+            self.authenticate(rule, bound, name, key, header, message, out)?;
 
         let mut contents = read_contents(&self.config.policy, rule, header, proof, out)?;
+        contents.delivery.generation = Some(generation);
         let payload = contents.payload.clone();
         if let Some(now) = message.now
             && contents.delivery.timestamp.is_some_and(|ts| ts > now.saturating_add(MAX_SKEW_MS))
@@ -341,7 +363,11 @@ impl GuardRx {
                 key = Some(state(&self.windows, topic));
             }
             let key = key.ok_or(OpenError::Malformed)?;
+            let lost = self.windows.lost();
             self.windows.accept(key, &proof).map_err(OpenError::Rejected)?;
+            for _ in lost..self.windows.lost() {
+                self.events.push(GuardEvent::TombstoneOverflow);
+            }
             contents.delivery.verdict = Some(Verdict::New);
         }
         keep(out, payload);
@@ -359,15 +385,21 @@ impl GuardRx {
         header: &Header,
         message: &Incoming<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<Authentic, OpenError> {
+    ) -> Result<(Authentic, u32), OpenError> {
         // keys of a scope that was not used yet are cached only after they opened something
         let mut fresh = None;
-        let keys = match self.scopes.get_mut(name) {
-            Some(keys) => keys,
-            None => fresh.insert(receiving_keys(&self.config, name)),
+        let scope = match self.scopes.get_mut(name) {
+            Some(scope) => scope,
+            None => fresh.insert(ScopeKeys::new(&self.config, name)),
         };
-        let key =
-            keys.iter_mut().find(|key| key.key.kid == header.kid).ok_or(OpenError::UnknownKey)?;
+        if let Some(collision) = scope.collision.take() {
+            self.events.push(GuardEvent::KeyCollision(collision));
+        }
+        let key = scope
+            .keys
+            .iter_mut()
+            .find(|key| key.key.kid == header.kid && key.key.opens(message.now))
+            .ok_or(OpenError::UnknownKey)?;
         let start = header.encoded_len().saturating_add(key.key.suite.commitment_len());
         if message.payload.len() < start.saturating_add(TAG_LEN) {
             return Err(OpenError::Malformed);
@@ -378,11 +410,12 @@ impl GuardRx {
         {
             return Err(OpenError::Rejected(Rejected::Duplicate));
         }
+        let generation = key.key.generation;
         let mut derived = None;
         let session = if let Some(session) = key.sessions.get(&header.id) {
             session
         } else {
-            let LiveKey { kid, suite, key } = &key.key;
+            let LiveKey { kid, suite, key, .. } = &key.key;
             let session = SessionKeys::derive(key, *kid, *suite, header.id)
                 .map_err(|_| OpenError::UnknownKey)?;
             &*derived.insert(session)
@@ -393,15 +426,24 @@ impl GuardRx {
         message::aad(session, encoded.as_bytes(), bound, bind)
             .encode(|part| self.aad.extend_from_slice(part));
         out.extend_from_slice(message.payload);
-        let (proof, _) = session.authenticate(header, &self.aad, out)?;
+        let proof = match session.authenticate(header, &self.aad, out) {
+            Ok((proof, _)) => proof,
+            Err(error) => {
+                scope.failures = scope.failures.saturating_add(1);
+                if scope.failures == WARN_FAILURES {
+                    self.events.push(GuardEvent::ManyFailures { failures: WARN_FAILURES });
+                }
+                return Err(error.into());
+            }
+        };
         if let Some(session) = derived {
             remember(&mut key.sessions, session);
         }
-        if let Some(keys) = fresh {
-            self.scopes.insert(name, keys);
+        if let Some(scope) = fresh {
+            self.scopes.insert(name, scope);
         }
         keep(out, start..out.len().saturating_sub(TAG_LEN));
-        Ok(proof)
+        Ok((proof, generation))
     }
 }
 
@@ -421,13 +463,13 @@ fn accepts_clear(rule: &Rule, now: Option<u64>) -> bool {
     }
 }
 
-fn receiving_keys(config: &Config, name: Name<'_>) -> Vec<Receiving> {
-    config
-        .keyring
-        .live_keys(name.scope(), name.suite())
-        .into_iter()
-        .map(|key| Receiving { key, sessions: HashMap::new() })
-        .collect()
+impl ScopeKeys {
+    fn new(config: &Config, name: Name<'_>) -> Self {
+        let live = config.keyring.live_keys(name.scope(), name.suite());
+        let receiving = |key| Receiving { key, sessions: HashMap::new() };
+        let keys = live.keys.into_iter().map(receiving).collect();
+        Self { keys, collision: live.collision, failures: 0 }
+    }
 }
 
 /// Keeps `session`, in place of any other when there are too many.
@@ -490,6 +532,7 @@ fn read_contents(
             protection: Protection::Sealed,
             verdict: (rule.replay() == Replay::Off).then_some(Verdict::Unchecked),
             proof: Some(proof),
+            generation: None,
             kind: inner.kind,
             timestamp: inner.timestamp,
             ttl: inner.ttl,

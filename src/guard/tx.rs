@@ -8,7 +8,7 @@ use core::{
 
 use super::scopes::{Name, Scopes};
 use super::{Config, QoS, bound_topic, scope_of};
-use crate::keyring::LiveKey;
+use crate::keyring::{KeyCollision, LiveKey, NoSealingKey};
 use crate::message;
 use crate::policy::{Link, Payload, PropertyHandling, Replay, Retain, Rule};
 use crate::secret::ScopeKey;
@@ -157,8 +157,12 @@ pub enum SealError {
     ClockNeeded,
     /// A retained value under a `window` rule.
     RetainNeedsLatest,
-    /// No key seals in the topic's scope under the rule's suite.
+    /// No active key covers the topic's scope under the rule's suite.
     NoKey,
+    /// Active keys of more than one generation cover the topic's scope.
+    SeveralKeys,
+    /// The active key may not be used.
+    KeyCollision(KeyCollision),
     /// The suite is not in this build.
     Suite(SuiteNotBuilt),
     /// No randomness for a new session.
@@ -189,6 +193,10 @@ impl fmt::Display for SealError {
             Self::NoKey => {
                 f.write_str("no key of the keyring seals in the topic's scope: grant one")
             }
+            Self::SeveralKeys => f.write_str(
+                "active keys of more than one generation cover the topic's scope: let one retire",
+            ),
+            Self::KeyCollision(error) => error.fmt(f),
             Self::Suite(error) => error.fmt(f),
             Self::NoEntropy(error) => error.fmt(f),
             Self::TooLarge { len, max } => {
@@ -331,8 +339,8 @@ impl GuardTx {
     ///
     /// # Errors
     /// [`SealError`] with the first that holds: `Topic`, `Property`, `Refused`, `NoLink`,
-    /// `ClockNeeded`, `RetainNeedsLatest`, `NoKey`, `Suite`, `NoEntropy`, `TooLarge`. `out` is
-    /// empty then, and no counter is spent.
+    /// `ClockNeeded`, `RetainNeedsLatest`, `Suite`, `NoKey`, `SeveralKeys`, `KeyCollision`,
+    /// `NoEntropy`, `TooLarge`. `out` is empty then, and no counter is spent.
     // SPEC §6, seal
     pub fn seal(&mut self, message: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Sealed, SealError> {
         out.clear();
@@ -398,7 +406,7 @@ fn session<'a>(
     if !usable {
         // what cannot be sent must not start a session
         sealed_len(sealing.rule, len, 0)?;
-        let LiveKey { kid, suite, key } = &sending.key;
+        let LiveKey { kid, suite, key, .. } = &sending.key;
         let id = origin.draw(key).map_err(SealError::NoEntropy)?;
         let keys = SessionKeys::derive(key, *kid, *suite, id).map_err(SealError::Suite)?;
         *slot = Some(Running { session: SenderSession::new(keys), since: message.now });
@@ -495,15 +503,17 @@ fn inner_fields<'a>(rule: &Rule, topic: TopicName<'a>, message: &Outgoing<'a>) -
     }
 }
 
-/// The newest key that seals in the scope of `name`.
+/// The key that seals in the scope of `name`.
 fn sealing_key(config: &Config, name: Name<'_>) -> Result<LiveKey, SealError> {
     let suite = name.suite();
     if !suite.is_built() {
         return Err(SealError::Suite(SuiteNotBuilt { suite }));
     }
-    let mut keys = config.keyring.live_keys(name.scope(), suite);
-    let newest = keys.iter().rposition(|key| key.suite == suite).ok_or(SealError::NoKey)?;
-    Ok(keys.swap_remove(newest))
+    config.keyring.sealing_key(name.scope(), suite).map_err(|none| match none {
+        NoSealingKey::None => SealError::NoKey,
+        NoSealingKey::Several => SealError::SeveralKeys,
+        NoSealingKey::Collision(collision) => SealError::KeyCollision(collision),
+    })
 }
 
 /// Bytes of a sealed payload in session form with `len` bytes of plain text.

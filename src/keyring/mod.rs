@@ -1,6 +1,7 @@
 //! The keys that this client was granted, and what each of them opens. Knows no files.
 
 use alloc::{string::String, vec::Vec};
+use core::fmt;
 
 use crate::schedule;
 use crate::secret::{NodeKey, RootKey, ScopeKey, SharedKey};
@@ -21,6 +22,50 @@ pub enum ScopeRef<'a> {
     Named(&'a str),
 }
 
+/// What a generation of keys may do. Everybody can open a generation before anybody seals with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum State {
+    /// It opens only, until everybody has it.
+    Pending,
+    /// It seals and opens; one generation of a scope does.
+    #[default]
+    Active,
+    /// It opens only.
+    Retiring {
+        /// The last second at which it opens, in Unix seconds; `None` until it is erased.
+        not_after: Option<u64>,
+    },
+}
+
+impl State {
+    /// Whether a key in this state opens at `now`, in Unix milliseconds. Without a clock a
+    /// retiring key opens until it is erased.
+    const fn opens(self, now: Option<u64>) -> bool {
+        match (self, now) {
+            (Self::Retiring { not_after: Some(not_after) }, Some(now)) => now / 1_000 <= not_after,
+            _ => true,
+        }
+    }
+}
+
+/// Two live keys of one scope have the same KID, which happens once in 2^32 pairs. The newer one
+/// neither opens nor seals in that scope: draw another generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct KeyCollision {
+    /// The KID of both.
+    pub kid: KeyId,
+}
+
+impl fmt::Display for KeyCollision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "two keys of one scope have the key ID {}: draw another generation", self.kid)
+    }
+}
+
+impl core::error::Error for KeyCollision {}
+
 /// One key and what it is for.
 ///
 /// A root key opens every scope of its realm, a node key every path scope at or below its path, a
@@ -29,6 +74,8 @@ pub enum ScopeRef<'a> {
 pub struct Grant {
     material: Material,
     suite: Option<Suite>,
+    generation: u32,
+    state: State,
 }
 
 #[derive(Debug)]
@@ -57,7 +104,7 @@ impl OwnedPath {
 
 impl Grant {
     const fn new(material: Material, suite: Option<Suite>) -> Self {
-        Self { material, suite }
+        Self { material, suite, generation: 1, state: State::Active }
     }
 
     /// The root key of `realm` under a shared key.
@@ -98,6 +145,32 @@ impl Grant {
         self
     }
 
+    /// Of this generation; the first has the number 1, which is the default.
+    #[must_use]
+    pub const fn with_generation(mut self, generation: u32) -> Self {
+        self.generation = generation;
+        self
+    }
+
+    /// In this state; the default is [`State::Active`].
+    #[must_use]
+    pub const fn with_state(mut self, state: State) -> Self {
+        self.state = state;
+        self
+    }
+
+    /// The number of its generation.
+    #[must_use]
+    pub const fn generation(&self) -> u32 {
+        self.generation
+    }
+
+    /// What its generation may do.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
     /// The scope key of `scope` under the grant's suite, or else under `suite`.
     fn derive(&self, scope: ScopeRef<'_>, suite: Suite) -> Option<LiveKey> {
         let suite = self.suite.unwrap_or(suite);
@@ -121,7 +194,8 @@ impl Grant {
             }
             _ => return None,
         };
-        Some(LiveKey { kid: schedule::key_id(&key, suite), suite, key })
+        let (generation, state) = (self.generation, self.state);
+        Some(LiveKey { kid: schedule::key_id(&key, suite), suite, key, generation, state })
     }
 }
 
@@ -131,32 +205,94 @@ pub(crate) struct LiveKey {
     pub(crate) kid: KeyId,
     pub(crate) suite: Suite,
     pub(crate) key: ScopeKey,
+    pub(crate) generation: u32,
+    state: State,
 }
 
-/// All grants of this client, oldest first. The newest that covers a scope under the suite of the
-/// rule seals there; all of them open.
+impl LiveKey {
+    pub(crate) const fn opens(&self, now: Option<u64>) -> bool {
+        self.state.opens(now)
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        use subtle::ConstantTimeEq;
+        self.suite == other.suite && bool::from(self.key.expose().ct_eq(other.key.expose()))
+    }
+}
+
+/// The keys of one scope.
+#[derive(Debug, Default)]
+pub(crate) struct LiveKeys {
+    /// Oldest generation first.
+    pub(crate) keys: Vec<LiveKey>,
+    /// The newest key that had to be left out, because an older one has its KID.
+    pub(crate) collision: Option<KeyCollision>,
+}
+
+/// Why nothing can be sealed in a scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoSealingKey {
+    /// No active key covers the scope under the suite.
+    None,
+    /// Active keys of more than one generation cover it.
+    Several,
+    /// The active one has the KID of an older one.
+    Collision(KeyCollision),
+}
+
+/// All grants of this client. Those that cover a scope open in it; the active one seals there.
 #[derive(Debug, Default)]
 pub struct Keyring {
     grants: Vec<Grant>,
 }
 
 impl Keyring {
-    /// A keyring of these grants, oldest first.
+    /// A keyring of these grants. Among those of one generation, the first counts as the older.
     #[must_use]
-    pub const fn new(grants: Vec<Grant>) -> Self {
+    pub fn new(mut grants: Vec<Grant>) -> Self {
+        grants.sort_by_key(Grant::generation);
         Self { grants }
     }
 
-    /// The keys of `scope`, oldest first: those of which an older one has the KID are left out, and
-    /// at most the [`MAX_LIVE_KEYS`] oldest stay.
+    /// The grants, oldest generation first.
+    #[must_use]
+    pub fn grants(&self) -> &[Grant] {
+        &self.grants
+    }
+
+    /// The keys of `scope`, at most [`MAX_LIVE_KEYS`]: the newest stay.
     // SPEC §4, "Lookup" and KeyCollision
-    pub(crate) fn live_keys(&self, scope: ScopeRef<'_>, suite: Suite) -> Vec<LiveKey> {
-        let mut keys: Vec<LiveKey> = Vec::new();
+    pub(crate) fn live_keys(&self, scope: ScopeRef<'_>, suite: Suite) -> LiveKeys {
+        let mut live = LiveKeys::default();
         for key in self.grants.iter().filter_map(|grant| grant.derive(scope, suite)) {
-            if keys.len() < MAX_LIVE_KEYS && keys.iter().all(|older| older.kid != key.kid) {
-                keys.push(key);
+            match live.keys.iter().find(|older| older.kid == key.kid) {
+                // a root and a node of one generation give the same key
+                Some(older) if older.is(&key) => {}
+                Some(_) => live.collision = Some(KeyCollision { kid: key.kid }),
+                None => live.keys.push(key),
             }
         }
-        keys
+        let surplus = live.keys.len().saturating_sub(MAX_LIVE_KEYS);
+        live.keys.drain(..surplus);
+        live
+    }
+
+    /// The one active key of `scope` under `suite`.
+    pub(crate) fn sealing_key(
+        &self,
+        scope: ScopeRef<'_>,
+        suite: Suite,
+    ) -> Result<LiveKey, NoSealingKey> {
+        let LiveKeys { keys, collision } = self.live_keys(scope, suite);
+        let mut active =
+            keys.into_iter().filter(|key| key.suite == suite && key.state == State::Active);
+        match (active.next(), active.next()) {
+            (Some(key), None) => Ok(key),
+            (Some(_), Some(_)) => Err(NoSealingKey::Several),
+            (None, _) => Err(collision.map_or(NoSealingKey::None, NoSealingKey::Collision)),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,11 +16,15 @@
 //! # Ok::<(), mqtt_seal::policy::RuleError>(())
 //! ```
 
+mod explain;
+mod lint;
 mod rule;
 
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use explain::Explanation;
+pub use lint::Lint;
 pub use rule::{
     Payload, PropertyHandling, Replay, Retain, Rule, RuleBuilder, RuleError, Scope, TopicBinding,
     Transport,

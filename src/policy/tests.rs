@@ -119,3 +119,64 @@ fn every_rule_error_says_what_to_do() {
         .carried_filter("#a");
     assert_eq!(carried.build().unwrap_err(), RuleError::CarriedFilter(FilterError::PartialLevel));
 }
+
+#[test]
+fn explain_tells_rule_scope_and_link() {
+    let policy = Policy::new(vec![
+        Rule::clear(["public/#"]).transport(Transport::Tcp).build().unwrap(),
+        Rule::sealed(["+/temp", "plant/#"]).scope(Scope::Path { depth: 2 }).build().unwrap(),
+        Rule::sealed(["#"]).scope(Scope::Named("rest".into())).build().unwrap(),
+    ]);
+    let explain = |topic, links| policy.explain(name(topic), links).to_string();
+    assert_eq!(
+        explain("plant/a/b", Links::Both),
+        "plant/a/b: sealed, by rule 2 (\"plant/#\")\n  scope: plant/a, suite: chacha20-poly1305\n  \
+         published over: tls\n  rule 3 matches too, but comes later"
+    );
+    assert_eq!(
+        explain("x", Links::Tcp),
+        "x: sealed, by rule 3 (\"#\")\n  scope: \"rest\", suite: chacha20-poly1305\n  published over: tcp"
+    );
+    assert_eq!(
+        explain("public/x", Links::Both),
+        "public/x: clear, by rule 1 (\"public/#\")\n  published over: tcp\n  rule 3 matches too, but comes later"
+    );
+    assert_eq!(explain("$SYS/x", Links::Both), "$SYS/x: refused, because no rule matches");
+    let tls = Policy::new(vec![Rule::clear(["#"]).build().unwrap()]);
+    assert_eq!(
+        tls.explain(name("a"), Links::Tcp).to_string(),
+        "a: clear, by rule 1 (\"#\")\n  published over: nothing, there is no tls link"
+    );
+}
+
+#[test]
+fn lint_finds_what_is_probably_not_meant() {
+    let sealed = |topic: &str| Rule::sealed([topic]).build().unwrap();
+    let clear = |topic: &str| Rule::clear([topic]).build().unwrap();
+    let texts = |rules: Vec<Rule>| -> Vec<_> {
+        Policy::new(rules).lint(Some(100)).iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(texts(vec![clear("a/b"), sealed("a/#"), sealed("#")]), [""; 0]);
+    assert_eq!(
+        texts(vec![sealed("a/#"), clear("a/b")]),
+        ["rule 2 never decides: rule 1 matches all its topics before it"]
+    );
+    assert_eq!(
+        texts(vec![clear("+/temp"), sealed("plant/#")]),
+        ["rules 1 and 2 cross, one clear and one sealed: \
+          some topics match both, and the order decides"]
+    );
+    assert_eq!(
+        texts(vec![Rule::clear(["a"]).transport(Transport::Any).build().unwrap()]),
+        ["rule 1 sends payloads in clear over plain tcp: anybody reads them"]
+    );
+    assert_eq!(
+        texts(vec![Rule::sealed(["a"]).retain(Retain::Allow).build().unwrap()]),
+        ["rule 1 allows retained values under replay = \"window\": \
+          a repeated subscriber may not be given them"]
+    );
+    assert_eq!(
+        texts(vec![Rule::mixed(["a"], 99).build().unwrap()]),
+        ["rule 1 is for a migration whose end date has passed: seal now"]
+    );
+}

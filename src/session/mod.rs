@@ -1,7 +1,10 @@
 //! One sender's session: its ID, its keys and the counter that never repeats. Knows no topics.
 
+mod lease;
+
 use core::{fmt, ops::Range};
 
+pub use lease::{CounterStore, Lease, LeaseError};
 use rand_core::TryCryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};

@@ -144,6 +144,26 @@ impl<'a> TopicFilter<'a> {
         }
     }
 
+    /// Whether every topic name that `inner` matches is matched by this filter. Groups play no
+    /// part.
+    #[must_use]
+    pub fn covers(self, inner: TopicFilter<'_>) -> bool {
+        let (mut outer, mut inner) = (self.levels(), inner.levels());
+        let mut first = true;
+        loop {
+            match (outer.next(), inner.next()) {
+                (Some("#"), level) => return !(first && is_reserved(level)),
+                // a '#' of `inner` matches what no single level does
+                (Some("+"), Some(level))
+                    if level != "#" && !(first && is_reserved(Some(level))) => {}
+                (Some(a), Some(b)) if a == b && b != "#" => {}
+                (None, None) => return true,
+                _ => return false,
+            }
+            first = false;
+        }
+    }
+
     fn levels(self) -> Levels<'a> {
         Levels::of(self.pattern)
     }

@@ -75,6 +75,7 @@ impl<'a> Property<'a> {
     }
 
     /// Checks what MQTT asks of the value.
+    #[cfg(feature = "alloc")]
     fn check(&self) -> Result<(), PropertyError> {
         let (first, second) = self.parts();
         let second = second.unwrap_or_default();
@@ -123,6 +124,7 @@ impl<'a> Property<'a> {
 ///
 /// # Errors
 /// [`PropertyError`] with the first rule of MQTT that is broken.
+#[cfg(feature = "alloc")]
 pub(crate) fn check(properties: &[Property<'_>]) -> Result<(), PropertyError> {
     let mut seen: u64 = 0;
     for property in properties {

@@ -27,6 +27,28 @@ fn share_group_is_split_off() {
     assert_eq!(filter("$shared/g/a").share_group(), None);
 }
 
+#[test]
+fn a_filter_covers_what_lies_within_it() {
+    let covered = [
+        ("#", "a/b/#"),
+        ("a/#", "a"),
+        ("a/#", "a/+/c"),
+        ("a/+", "a/b"),
+        ("+/+", "a/+"),
+        ("a/b", "a/b"),
+        ("$s/#", "$s/a"),
+        ("#", "$share/g/a"),
+    ];
+    for (outer, inner) in covered {
+        assert!(filter(outer).covers(filter(inner)), "{outer} {inner}");
+    }
+    let not =
+        [("a/+", "a/#"), ("a/b", "a/+"), ("#", "$s/a"), ("+/a", "$s/a"), ("a", "a/b"), ("+", "#")];
+    for (outer, inner) in not {
+        assert!(!filter(outer).covers(filter(inner)), "{outer} {inner}");
+    }
+}
+
 /// All names of up to three levels over a small alphabet, `$` and the empty level included.
 fn names() -> Vec<String> {
     let levels = ["", "a", "b", "$s"];
@@ -61,5 +83,11 @@ proptest! {
         });
         prop_assert_eq!(a.overlaps(b), common);
         prop_assert_eq!(b.overlaps(a), common);
+        let within = names().iter().all(|name| {
+            let name = TopicName::parse(name).unwrap();
+            !b.matches(name) || a.matches(name)
+        });
+        // names of four levels, of other letters, tell more than these: covers is the stricter
+        prop_assert!(!a.covers(b) || within);
     }
 }

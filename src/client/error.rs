@@ -1,0 +1,286 @@
+//! What a client can report, by who is at fault: the configuration, the call, the network.
+
+use core::error::Error;
+use core::fmt;
+use std::io;
+
+use crate::guard::SealError;
+use crate::policy::{Link, SubscribeError};
+use crate::topic::{FilterError, TopicError};
+
+/// Why a client is not started. Never caused by network data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The options name no link.
+    NoLink,
+    /// The guard was made for other links than the options name.
+    OtherLinks,
+    /// The MQTT options of a link bring a transport of their own.
+    Transport {
+        /// The link.
+        link: Link,
+    },
+    /// There are credentials for the plain link, where anyone on the way can read them.
+    CredentialsOnPlainLink,
+    /// Both links have the same client ID: the broker would end one for the other.
+    SameClientId,
+    /// The MQTT options ask for a session that outlives its connection.
+    PersistentSession {
+        /// The link.
+        link: Link,
+    },
+    /// The will would leave in clear, and no clear rule allows that on its link.
+    Will {
+        /// The link.
+        link: Link,
+    },
+    /// The will's topic is no topic name.
+    WillTopic(TopicError),
+    /// The will has more bytes than MQTT can carry.
+    WillTooLarge {
+        /// Its length.
+        len: usize,
+    },
+    /// The keep-alive interval has more seconds than MQTT can carry.
+    KeepAlive {
+        /// The link.
+        link: Link,
+    },
+    /// There is no tokio runtime to run the links on.
+    NoRuntime,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoLink => f.write_str("the options name no link: add tcp, tls or both"),
+            Self::OtherLinks => f.write_str(
+                "the guard was made for other links than the options name: name the same",
+            ),
+            Self::Transport { link } => {
+                write!(f, "the mqtt options of the {link} link set a transport: leave it as it is")
+            }
+            Self::CredentialsOnPlainLink => f.write_str(
+                "the tcp link would send the credentials in clear: give them to the tls link",
+            ),
+            Self::SameClientId => {
+                f.write_str("both links have the same client id: give each its own")
+            }
+            Self::PersistentSession { link } => write!(
+                f,
+                "the {link} link asks for a persistent session: set clean_session to true"
+            ),
+            Self::Will { link } => write!(
+                f,
+                "the will on the {link} link would leave in clear against the policy: \
+                 remove it or add a clear rule for its topic"
+            ),
+            Self::WillTopic(error) => write!(f, "the topic of the will is none: {error}"),
+            Self::WillTooLarge { len } => {
+                write!(f, "the will has {len} bytes, and at most 65535 are possible")
+            }
+            Self::KeepAlive { link } => {
+                write!(f, "the keep-alive of the {link} link is above 65535 seconds: shorten it")
+            }
+            Self::NoRuntime => f.write_str("no tokio runtime is running: start the client in one"),
+        }
+    }
+}
+
+impl Error for ConfigError {}
+
+/// Why a request was not accepted. Nothing of it was queued, nothing was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The guard does not seal the message.
+    Seal(SealError),
+    /// The packet would exceed the limit of the link, at which the connection would be lost.
+    TooLarge {
+        /// Bytes of the packet.
+        len: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// The text is no topic filter.
+    Filter(FilterError),
+    /// The policy does not let the filter be subscribed.
+    Subscribe(SubscribeError),
+    /// The queue is full: wait, or use the call that does.
+    Full,
+    /// The client was disconnected.
+    Closed,
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seal(error) => error.fmt(f),
+            Self::TooLarge { len, max } => {
+                write!(f, "the packet has {len} bytes, and the link's limit is {max}")
+            }
+            Self::Filter(error) => error.fmt(f),
+            Self::Subscribe(error) => error.fmt(f),
+            Self::Full => f.write_str("the queue is full: poll, or wait for room"),
+            Self::Closed => f.write_str("the client was disconnected"),
+        }
+    }
+}
+
+impl Error for ClientError {}
+
+/// Why a connection was lost, or not made.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// The network failed.
+    Io(io::ErrorKind),
+    /// The broker did not answer in time.
+    Timeout,
+    /// The broker, or somebody on the way, closed the connection.
+    Closed,
+    /// The broker refused the connection.
+    Refused(Refusal),
+    /// The broker's certificate was not accepted.
+    Certificate(CertificateFault),
+    /// TLS failed otherwise.
+    #[cfg(feature = "tls")]
+    Tls(rustls::Error),
+    /// The host is neither a DNS name nor an IP address, so no certificate can be checked.
+    HostName,
+    /// An incoming packet was larger than the limit.
+    PacketTooLarge {
+        /// Bytes of its body.
+        len: usize,
+    },
+    /// The broker broke the rules of MQTT.
+    Protocol,
+}
+
+/// Why a broker refuses a connection (MQTT 3.1.1 §3.2.2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// It does not speak this version of MQTT.
+    ProtocolVersion,
+    /// It does not allow the client ID.
+    ClientId,
+    /// It is not available.
+    Unavailable,
+    /// User name or password are wrong.
+    Credentials,
+    /// The client is not authorized.
+    NotAuthorized,
+}
+
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CertificateFault {
+    /// No root certificate of the configuration stands behind it.
+    UnknownIssuer,
+    /// It is no longer valid.
+    Expired,
+    /// It is not yet valid; perhaps the clock is wrong.
+    NotYetValid,
+    /// It was made for another host.
+    WrongName,
+    /// Its signature is wrong: a root of the same name has another key.
+    BadSignature,
+    /// Its issuer revoked it.
+    Revoked,
+    /// Something else; it may be damaged, or not meant for a server.
+    Other,
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(kind) => write!(f, "the network failed: {kind}"),
+            Self::Timeout => f.write_str("the broker did not answer in time"),
+            Self::Closed => f.write_str("the connection was closed from outside"),
+            Self::Refused(refusal) => write!(f, "the broker refused the connection: {refusal}"),
+            Self::Certificate(fault) => {
+                write!(f, "the broker's certificate was not accepted: {fault}")
+            }
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => write!(f, "tls failed: {error}"),
+            Self::HostName => {
+                f.write_str("the broker's host is neither a dns name nor an ip address")
+            }
+            Self::PacketTooLarge { len } => {
+                write!(f, "an incoming packet of {len} bytes exceeds the limit")
+            }
+            Self::Protocol => f.write_str("the broker broke the rules of mqtt"),
+        }
+    }
+}
+
+impl Error for LinkError {}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ProtocolVersion => "it does not speak this version of mqtt",
+            Self::ClientId => "it does not allow the client id",
+            Self::Unavailable => "it is not available",
+            Self::Credentials => "user name or password are wrong",
+            Self::NotAuthorized => "the client is not authorized",
+        })
+    }
+}
+
+impl fmt::Display for CertificateFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownIssuer => "no trusted root stands behind it",
+            Self::Expired => "it has expired",
+            Self::NotYetValid => "it is not valid yet, or this clock is wrong",
+            Self::WrongName => "it was made for another host",
+            Self::BadSignature => "its signature is wrong",
+            Self::Revoked => "it was revoked",
+            Self::Other => "it is damaged or not meant for this use",
+        })
+    }
+}
+
+impl From<&io::Error> for LinkError {
+    fn from(error: &io::Error) -> Self {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+            return Self::from(tls);
+        }
+        match error.kind() {
+            io::ErrorKind::TimedOut => Self::Timeout,
+            io::ErrorKind::UnexpectedEof => Self::Closed,
+            kind => Self::Io(kind),
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+impl From<&rustls::Error> for LinkError {
+    fn from(error: &rustls::Error) -> Self {
+        match error {
+            rustls::Error::InvalidCertificate(fault) => Self::Certificate(fault.into()),
+            other => Self::Tls(other.clone()),
+        }
+    }
+}
+
+#[cfg(feature = "tls")]
+impl From<&rustls::CertificateError> for CertificateFault {
+    fn from(error: &rustls::CertificateError) -> Self {
+        use rustls::CertificateError as E;
+        match error {
+            E::UnknownIssuer => Self::UnknownIssuer,
+            E::Expired | E::ExpiredContext { .. } => Self::Expired,
+            E::NotValidYet | E::NotValidYetContext { .. } => Self::NotYetValid,
+            E::NotValidForName | E::NotValidForNameContext { .. } => Self::WrongName,
+            E::BadSignature => Self::BadSignature,
+            E::Revoked => Self::Revoked,
+            _ => Self::Other,
+        }
+    }
+}

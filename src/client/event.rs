@@ -1,0 +1,131 @@
+//! What the application is told.
+
+use core::fmt;
+use std::string::String;
+use std::vec::Vec;
+
+use super::error::{ClientError, LinkError};
+use crate::guard::{Delivery, OpenError, QoS};
+use crate::policy::Link;
+
+/// Something that happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A message that the policy lets through; a sealed one was opened. Acknowledge it when it is
+    /// dealt with.
+    Message(Message),
+    /// A message that was not delivered. It was acknowledged, or it would come again for ever.
+    #[non_exhaustive]
+    Rejected {
+        /// The topic of its packet.
+        topic: String,
+        /// The link it came by.
+        link: Link,
+        /// Why.
+        reason: OpenError,
+    },
+    /// A link is connected.
+    #[non_exhaustive]
+    LinkUp {
+        /// The link.
+        link: Link,
+        /// Whether the broker kept a session of an earlier connection.
+        session_present: bool,
+    },
+    /// A link lost its connection, or could not make one. It tries again by itself.
+    #[non_exhaustive]
+    LinkDown {
+        /// The link.
+        link: Link,
+        /// Why.
+        error: LinkError,
+    },
+    /// The broker granted a subscription: at the request, and again at each new connection.
+    #[non_exhaustive]
+    Subscribed {
+        /// The filter.
+        filter: String,
+        /// The one link that it is subscribed on.
+        link: Link,
+        /// The highest quality of service that was granted.
+        qos: QoS,
+    },
+    /// The broker refused a subscription. It is asked for again at the next connection.
+    #[non_exhaustive]
+    SubscribeFailed {
+        /// The filter.
+        filter: String,
+        /// The link.
+        link: Link,
+    },
+    /// The broker ended a subscription on request.
+    #[non_exhaustive]
+    Unsubscribed {
+        /// The filter.
+        filter: String,
+        /// The link.
+        link: Link,
+    },
+    /// A message that had been accepted could not be sealed, and did not leave.
+    #[non_exhaustive]
+    PublishFailed {
+        /// Its topic.
+        topic: String,
+        /// Why.
+        reason: ClientError,
+    },
+    /// Events were not kept, for want of polling: messages of `QoS` 0, rejections, or messages of
+    /// connections that ended.
+    #[non_exhaustive]
+    Missed {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// A message for the application.
+///
+/// `Debug` prints the payload's length in place of its bytes.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Message {
+    /// The topic: under `topic_binding = "carried"` the authenticated one, else the packet's.
+    pub topic: String,
+    /// The payload in clear.
+    pub payload: Vec<u8>,
+    /// The quality of service it came with.
+    pub qos: QoS,
+    /// Whether the broker had retained it.
+    pub retain: bool,
+    /// Whether the broker had perhaps sent it before.
+    pub dup: bool,
+    /// The link it came by.
+    pub link: Link,
+    /// How it was protected, and what else is known.
+    pub delivery: Delivery,
+    pub(super) receipt: Option<Receipt>,
+}
+
+/// What has to be known to acknowledge a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Receipt {
+    pub(super) link: Link,
+    pub(super) id: u16,
+    pub(super) qos: QoS,
+    /// The message's number among all of its link, over all connections.
+    pub(super) number: u64,
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("topic", &self.topic)
+            .field("payload_len", &self.payload.len())
+            .field("qos", &self.qos)
+            .field("retain", &self.retain)
+            .field("dup", &self.dup)
+            .field("link", &self.link)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,304 @@
+//! What the application holds: the client that asks and the event loop that tells.
+
+use core::fmt;
+use core::marker::PhantomData;
+use std::string::String;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::AbortHandle;
+
+use super::error::ClientError;
+use super::event::{Event, Message, Receipt};
+use super::inbox::Inbox;
+use super::link::{Command, Guards, now};
+use super::outbox::Entry;
+use super::protocol::subscribe_len;
+use crate::guard::{Plan, QoS, SealError};
+use crate::policy::{Link, Links, Policy};
+use crate::topic::TopicFilter;
+
+/// Asks the links: publishes, subscribes, acknowledges. A clone asks the same links. `V` is the
+/// version of the MQTT client.
+///
+/// The links run as tasks of their own until [`AsyncClient::disconnect`], or until the event loop
+/// and all clients are dropped. So nothing here waits for the application to poll, and a task may
+/// publish and poll in turn.
+pub struct AsyncClient<V> {
+    shared: Arc<Shared>,
+    version: PhantomData<fn() -> V>,
+}
+
+/// Tells what happened on all links.
+///
+/// Poll it: links go on without, but up to [`event_capacity`](super::ClientOptions::event_capacity)
+/// events are kept. Of more, messages of `QoS` 0 and rejections are let go and counted
+/// ([`Event::Missed`]); messages of `QoS` 1 and 2 are kept while their connection lives, and the
+/// broker sends only so many before it has an acknowledgement.
+pub struct EventLoop {
+    inbox: Arc<Inbox>,
+    shared: Arc<Shared>,
+    auto_ack: bool,
+    /// The message that counts as dealt with at the next poll.
+    delivered: Option<Receipt>,
+}
+
+/// What all handles have in common.
+pub(super) struct Shared {
+    pub(super) guards: Guards,
+    pub(super) policy: Policy,
+    pub(super) links: Links,
+    pub(super) tcp: Option<Lane>,
+    pub(super) tls: Option<Lane>,
+    pub(super) max_packet: usize,
+}
+
+/// The way to one link.
+pub(super) struct Lane {
+    pub(super) entries: mpsc::Sender<Entry>,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) task: AbortHandle,
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn lane(&self, link: Link) -> Option<&Lane> {
+        match link {
+            Link::Tcp => self.tcp.as_ref(),
+            Link::Tls => self.tls.as_ref(),
+        }
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = &Lane> {
+        self.tcp.iter().chain(&self.tls)
+    }
+
+    /// Checks everything that can be known of a message before it is queued.
+    fn plan(&self, entry: &Entry) -> Result<&Lane, ClientError> {
+        let message = entry.outgoing(now());
+        let plan = self.guards.tx().plan(&message).map_err(ClientError::Seal)?;
+        let (link, growth) = match plan {
+            Plan::Pass { link } => (link, 0),
+            Plan::Seal { link, growth } => (link, growth),
+        };
+        self.fits(entry.packet_len(message.payload.len().saturating_add(growth)))?;
+        self.lane(link).ok_or(ClientError::Seal(SealError::NoLink))
+    }
+
+    /// The one link of a filter.
+    fn subscribe_lane(&self, filter: &str) -> Result<&Lane, ClientError> {
+        let filter = TopicFilter::parse(filter).map_err(ClientError::Filter)?;
+        let link = self.policy.subscribe_link(filter, self.links);
+        let link = link.map_err(ClientError::Subscribe)?;
+        self.fits(subscribe_len(filter.as_str().len()))?;
+        self.lane(link).ok_or(ClientError::Closed)
+    }
+
+    fn fits(&self, len: usize) -> Result<(), ClientError> {
+        let max = self.max_packet;
+        if len > max { Err(ClientError::TooLarge { len, max }) } else { Ok(()) }
+    }
+}
+
+impl<V> AsyncClient<V> {
+    pub(super) const fn with(shared: Arc<Shared>) -> Self {
+        Self { shared, version: PhantomData }
+    }
+
+    /// Accepts a message for publishing; waits while the queue is full. It is sealed when it is
+    /// first sent, and sent again as the same bytes until the broker has acknowledged it. One of
+    /// `QoS` 0 is sent once; while the link is down it waits its turn like the others.
+    ///
+    /// Cancel safe: a message is accepted as a whole or not at all.
+    ///
+    /// # Errors
+    /// [`ClientError::Seal`], [`ClientError::TooLarge`], [`ClientError::Closed`], in this order;
+    /// nothing was queued then, and the payload is wiped.
+    pub async fn publish(
+        &self,
+        topic: impl Into<String>,
+        qos: QoS,
+        retain: bool,
+        payload: impl Into<Vec<u8>>,
+    ) -> Result<(), ClientError> {
+        let entry = Entry::new(topic.into(), qos, retain, payload.into());
+        let lane = self.shared.plan(&entry)?;
+        let sent = lane.entries.send(entry).await;
+        sent.map_err(|_| ClientError::Closed)
+    }
+
+    /// As [`AsyncClient::publish`], without waiting.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::publish`], and [`ClientError::Full`].
+    pub fn try_publish(
+        &self,
+        topic: impl Into<String>,
+        qos: QoS,
+        retain: bool,
+        payload: impl Into<Vec<u8>>,
+    ) -> Result<(), ClientError> {
+        let entry = Entry::new(topic.into(), qos, retain, payload.into());
+        let lane = self.shared.plan(&entry)?;
+        lane.entries.try_send(entry).map_err(refused)
+    }
+
+    /// Subscribes a filter, on the one link that the policy gives it, now and at every new
+    /// connection. The broker's answer is an event.
+    ///
+    /// # Errors
+    /// [`ClientError::Filter`], [`ClientError::Subscribe`], [`ClientError::TooLarge`],
+    /// [`ClientError::Closed`].
+    pub async fn subscribe(&self, filter: impl Into<String>, qos: QoS) -> Result<(), ClientError> {
+        let filter = filter.into();
+        let lane = self.shared.subscribe_lane(&filter)?;
+        lane.send(Command::Subscribe { filter, qos }).await
+    }
+
+    /// As [`AsyncClient::subscribe`], without waiting.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::subscribe`], and [`ClientError::Full`].
+    pub fn try_subscribe(&self, filter: impl Into<String>, qos: QoS) -> Result<(), ClientError> {
+        let filter = filter.into();
+        let lane = self.shared.subscribe_lane(&filter)?;
+        lane.try_send(Command::Subscribe { filter, qos })
+    }
+
+    /// Ends the subscription of a filter. The broker's answer is an event.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::subscribe`].
+    pub async fn unsubscribe(&self, filter: impl Into<String>) -> Result<(), ClientError> {
+        let filter = filter.into();
+        let lane = self.shared.subscribe_lane(&filter)?;
+        lane.send(Command::Unsubscribe { filter }).await
+    }
+
+    /// As [`AsyncClient::unsubscribe`], without waiting.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::unsubscribe`], and [`ClientError::Full`].
+    pub fn try_unsubscribe(&self, filter: impl Into<String>) -> Result<(), ClientError> {
+        let filter = filter.into();
+        let lane = self.shared.subscribe_lane(&filter)?;
+        lane.try_send(Command::Unsubscribe { filter })
+    }
+
+    /// Acknowledges a message: the broker need not send it again. Without effect at `QoS` 0, a
+    /// second time, or if the connection that the message came by is gone.
+    ///
+    /// # Errors
+    /// [`ClientError::Closed`].
+    pub async fn ack(&self, message: &Message) -> Result<(), ClientError> {
+        match self.receipt_lane(message) {
+            Some((lane, receipt)) => lane.send(Command::Acknowledge(receipt)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// As [`AsyncClient::ack`], without waiting.
+    ///
+    /// # Errors
+    /// [`ClientError::Full`], [`ClientError::Closed`].
+    pub fn try_ack(&self, message: &Message) -> Result<(), ClientError> {
+        match self.receipt_lane(message) {
+            Some((lane, receipt)) => lane.try_send(Command::Acknowledge(receipt)),
+            None => Ok(()),
+        }
+    }
+
+    /// Accepts nothing more; sends what was accepted, waits for its acknowledgement, and takes
+    /// leave of the brokers. The event loop ends when that is done: poll it to its end to know.
+    ///
+    /// # Errors
+    /// [`ClientError::Closed`] if every link has ended.
+    pub async fn disconnect(&self) -> Result<(), ClientError> {
+        let mut outcome = Err(ClientError::Closed);
+        for lane in self.shared.lanes() {
+            outcome = lane.send(Command::Disconnect).await.or(outcome);
+        }
+        outcome
+    }
+
+    fn receipt_lane(&self, message: &Message) -> Option<(&Lane, Receipt)> {
+        let receipt = message.receipt?;
+        Some((self.shared.lane(receipt.link)?, receipt))
+    }
+}
+
+impl Lane {
+    async fn send(&self, command: Command) -> Result<(), ClientError> {
+        let sent = self.commands.send(command).await;
+        sent.map_err(|_| ClientError::Closed)
+    }
+
+    fn try_send(&self, command: Command) -> Result<(), ClientError> {
+        self.commands.try_send(command).map_err(refused)
+    }
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the value refused ends here; its payload is wiped"
+)]
+fn refused<T>(error: TrySendError<T>) -> ClientError {
+    match error {
+        TrySendError::Full(_) => ClientError::Full,
+        TrySendError::Closed(_) => ClientError::Closed,
+    }
+}
+
+impl EventLoop {
+    pub(super) const fn with(inbox: Arc<Inbox>, shared: Arc<Shared>, auto_ack: bool) -> Self {
+        Self { inbox, shared, auto_ack, delivered: None }
+    }
+
+    /// The next event; `None` when the client was disconnected and every link has ended.
+    ///
+    /// Cancel safe: an event is given out once, and not lost if the future is dropped.
+    pub async fn poll(&mut self) -> Option<Event> {
+        if let Some(receipt) = self.delivered
+            && let Some(lane) = self.shared.lane(receipt.link)
+        {
+            // a link that has ended needs no acknowledgement
+            let _ = lane.send(Command::Acknowledge(receipt)).await;
+        }
+        self.delivered = None;
+        let event = self.inbox.next().await;
+        if self.auto_ack
+            && let Some(Event::Message(message)) = &event
+        {
+            self.delivered = message.receipt;
+        }
+        event
+    }
+}
+
+impl<V> Clone for AsyncClient<V> {
+    fn clone(&self) -> Self {
+        Self::with(Arc::clone(&self.shared))
+    }
+}
+
+impl<V> fmt::Debug for AsyncClient<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncClient").field("links", &self.shared.links).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EventLoop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventLoop")
+            .field("links", &self.shared.links)
+            .field("auto_ack", &self.auto_ack)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,21 @@
+//! MQTT clients with a guard: what every adapter shares. Seals nothing itself.
+//!
+//! Use an adapter: [`rumqttc_v4`]. Each link is a task with an outbox of its own; both share one
+//! guard.
+
+mod backoff;
+mod error;
+mod event;
+mod handle;
+mod inbox;
+mod link;
+mod options;
+mod outbox;
+mod protocol;
+pub mod rumqttc_v4;
+mod start;
+
+pub use error::{CertificateFault, ClientError, ConfigError, LinkError, Refusal};
+pub use event::{Event, Message};
+pub use handle::{AsyncClient, EventLoop};
+pub use options::ClientOptions;

@@ -1,0 +1,248 @@
+//! What a client is made with, and the checks before it starts.
+
+use core::fmt;
+use core::time::Duration;
+use std::string::String;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+
+use super::error::ConfigError;
+use crate::policy::{Link, Links, Payload, Policy};
+use crate::topic::{MAX_TOPIC_LEN, TopicName};
+
+/// The shortest pause before connecting again, in milliseconds.
+const MIN_RECONNECT_MS: u64 = 100;
+/// The longest.
+const MAX_RECONNECT_MS: u64 = 30_000;
+/// Events that wait for the application before any is let go.
+const EVENT_CAPACITY: usize = 1_024;
+/// What a PUBLISH has beside topic and payload, at most: five bytes of fixed header, the topic's
+/// length, the packet ID (MQTT 3.1.1 §3.3).
+const PUBLISH_OVERHEAD: usize = 9;
+/// The most that a 16-bit field of MQTT can say.
+const MAX_FIELD: usize = 65_535;
+
+/// The links of a client and how it uses them. `M` is the `MqttOptions` of the MQTT client.
+///
+/// Of each link's MQTT options are kept: client ID, address, keep-alive, credentials, will, and
+/// `inflight` as the number of messages that may be unacknowledged at a time. The adapter sets
+/// the rest itself: transport, manual acknowledgements, clean session and the packet limits.
+#[derive(Clone)]
+pub struct ClientOptions<M> {
+    pub(super) tcp: Option<M>,
+    pub(super) tls: Option<TlsLink<M>>,
+    pub(super) settings: Settings,
+}
+
+#[derive(Clone)]
+pub(super) struct TlsLink<M> {
+    pub(super) mqtt: M,
+    #[cfg(feature = "tls")]
+    pub(super) config: Arc<rustls::ClientConfig>,
+}
+
+/// What both links have in common.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Settings {
+    pub(super) auto_ack: bool,
+    pub(super) event_capacity: usize,
+    pub(super) max_packet: Option<(usize, usize)>,
+    pub(super) reconnect: (Duration, Duration),
+    danger_credentials_on_plain_link: bool,
+}
+
+impl<M> ClientOptions<M> {
+    /// No link yet, and defaults for everything else.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            tcp: None,
+            tls: None,
+            settings: Settings {
+                auto_ack: false,
+                event_capacity: EVENT_CAPACITY,
+                max_packet: None,
+                reconnect: (
+                    Duration::from_millis(MIN_RECONNECT_MS),
+                    Duration::from_millis(MAX_RECONNECT_MS),
+                ),
+                danger_credentials_on_plain_link: false,
+            },
+        }
+    }
+
+    /// With a plain link to this broker.
+    #[must_use]
+    pub fn tcp(mut self, mqtt: M) -> Self {
+        self.tcp = Some(mqtt);
+        self
+    }
+
+    /// With a TLS link to this broker. Give clients that are made again the same configuration:
+    /// their connections then resume sessions in place of full handshakes.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, mqtt: M, config: impl Into<Arc<rustls::ClientConfig>>) -> Self {
+        let config = config.into();
+        self.tls = Some(TlsLink { mqtt, config });
+        self
+    }
+
+    /// Whether a message counts as dealt with when the application polls for the next event, and
+    /// is acknowledged then. Default: no, the application acknowledges.
+    #[must_use]
+    pub const fn auto_ack(mut self, yes: bool) -> Self {
+        self.settings.auto_ack = yes;
+        self
+    }
+
+    /// Events that may wait for the application, 1,024 by default; see [`EventLoop`](super::EventLoop)
+    /// for what becomes of more.
+    #[must_use]
+    pub const fn event_capacity(mut self, events: usize) -> Self {
+        self.settings.event_capacity = events;
+        self
+    }
+
+    /// Limits in bytes for packets from and to the broker, in the place of those of the MQTT
+    /// options. By default the largest payload that a rule allows and the longest topic fit.
+    #[must_use]
+    pub const fn max_packet_size(mut self, incoming: usize, outgoing: usize) -> Self {
+        self.settings.max_packet = Some((incoming, outgoing));
+        self
+    }
+
+    /// The shortest and the longest pause before a lost connection is made again; in between it
+    /// doubles. By default 100 ms and 30 s.
+    #[must_use]
+    pub const fn reconnect_pause(mut self, min: Duration, max: Duration) -> Self {
+        self.settings.reconnect = (min, max);
+        self
+    }
+
+    /// Lets user name and password travel over the plain link, where anyone on the way reads them.
+    #[must_use]
+    pub const fn danger_credentials_on_plain_link(mut self) -> Self {
+        self.settings.danger_credentials_on_plain_link = true;
+        self
+    }
+
+    /// Which links there are.
+    pub(super) const fn links(&self) -> Result<Links, ConfigError> {
+        match (&self.tcp, &self.tls) {
+            (None, None) => Err(ConfigError::NoLink),
+            (Some(_), None) => Ok(Links::Tcp),
+            (None, Some(_)) => Ok(Links::Tls),
+            (Some(_), Some(_)) => Ok(Links::Both),
+        }
+    }
+}
+
+impl<M> Default for ClientOptions<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+// The MQTT options of some clients print passwords.
+impl<M> fmt::Debug for ClientOptions<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("tcp", &self.tcp.is_some())
+            .field("tls", &self.tls.is_some())
+            .field("settings", &self.settings)
+            .finish()
+    }
+}
+
+impl Settings {
+    /// Limits for packets, incoming and outgoing.
+    pub(super) fn packet_limits(&self, policy: &Policy) -> (usize, usize) {
+        self.max_packet.unwrap_or_else(|| {
+            let payload = policy.rules().iter().map(crate::policy::Rule::max_packet);
+            let largest = payload.max().unwrap_or_default();
+            let packet = largest.saturating_add(MAX_TOPIC_LEN).saturating_add(PUBLISH_OVERHEAD);
+            (packet, packet)
+        })
+    }
+}
+
+/// What the checks have to know of a link's MQTT options.
+pub(super) struct Facts {
+    pub(super) client_id: String,
+    /// Whether the options name a transport other than the default.
+    pub(super) own_transport: bool,
+    pub(super) clean_session: bool,
+    pub(super) has_credentials: bool,
+    pub(super) keep_alive: Duration,
+    /// Messages that may be unacknowledged at a time.
+    pub(super) inflight: u16,
+    pub(super) will: Option<WillFacts>,
+}
+
+/// What the checks have to know of a will.
+pub(super) struct WillFacts {
+    pub(super) topic: String,
+    pub(super) len: usize,
+}
+
+/// Checks the links against each other and against the policy.
+pub(super) fn check<'a>(
+    settings: &Settings,
+    policy: &Policy,
+    links: Links,
+    facts: impl Iterator<Item = (Link, &'a Facts)>,
+) -> Result<(), ConfigError> {
+    let mut taken = None;
+    for (link, facts) in facts {
+        check_link(settings, link, facts)?;
+        check_will(policy, links, link, facts.will.as_ref())?;
+        // a broker gives each of those without one an id of its own
+        let id = Some(&facts.client_id).filter(|id| !id.is_empty());
+        if id.is_some() && id == taken {
+            return Err(ConfigError::SameClientId);
+        }
+        taken = id;
+    }
+    Ok(())
+}
+
+fn check_link(settings: &Settings, link: Link, facts: &Facts) -> Result<(), ConfigError> {
+    if facts.own_transport {
+        return Err(ConfigError::Transport { link });
+    }
+    let exposed = link == Link::Tcp && facts.has_credentials;
+    if exposed && !settings.danger_credentials_on_plain_link {
+        return Err(ConfigError::CredentialsOnPlainLink);
+    }
+    if !facts.clean_session {
+        return Err(ConfigError::PersistentSession { link });
+    }
+    if usize::try_from(facts.keep_alive.as_secs()).map_or(true, |secs| secs > MAX_FIELD) {
+        return Err(ConfigError::KeepAlive { link });
+    }
+    Ok(())
+}
+
+/// A will leaves as it is: a clear rule has to allow that, on its link.
+fn check_will(
+    policy: &Policy,
+    links: Links,
+    link: Link,
+    will: Option<&WillFacts>,
+) -> Result<(), ConfigError> {
+    let Some(will) = will else {
+        return Ok(());
+    };
+    let topic = TopicName::parse(&will.topic).map_err(ConfigError::WillTopic)?;
+    let allowed = policy.rule(topic).is_some_and(|rule| {
+        rule.payload() == Payload::Clear && links.accepts(rule.transport(), link)
+    });
+    if !allowed {
+        return Err(ConfigError::Will { link });
+    }
+    if will.len > MAX_FIELD {
+        return Err(ConfigError::WillTooLarge { len: will.len });
+    }
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! What was accepted and is not acknowledged: waiting, handed over, on its way. Knows no network.
+
+use core::mem;
+use std::collections::VecDeque;
+use std::string::String;
+use std::vec::Vec;
+
+use zeroize::Zeroizing;
+
+use super::error::ClientError;
+use super::protocol::{Request, publish_len};
+use crate::guard::{GuardTx, Outgoing, QoS, SealError};
+use crate::policy::Link;
+
+/// A message that was accepted.
+pub(super) struct Entry {
+    pub(super) topic: String,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    body: Body,
+}
+
+enum Body {
+    /// As the application gave it; wiped when dropped.
+    Plain(Zeroizing<Vec<u8>>),
+    /// As it goes out, however often.
+    Ready(Vec<u8>),
+}
+
+impl Entry {
+    pub(super) fn new(topic: String, qos: QoS, retain: bool, payload: Vec<u8>) -> Self {
+        let body = Body::Plain(Zeroizing::new(payload));
+        Self { topic, qos, retain, body }
+    }
+
+    /// The message as the guard is asked about it.
+    pub(super) fn outgoing(&self, now: Option<u64>) -> Outgoing<'_> {
+        Outgoing::new(&self.topic, self.body.bytes()).qos(self.qos).retain(self.retain).at(now)
+    }
+
+    /// Bytes of its packet if its payload has this length.
+    pub(super) fn packet_len(&self, payload: usize) -> usize {
+        publish_len(self.topic.len(), self.qos, payload)
+    }
+
+    /// Seals it, the first time; from then on its bytes stay what they are.
+    fn seal(&mut self, guard: &mut GuardTx, limits: Limits) -> Result<(), ClientError> {
+        if matches!(self.body, Body::Ready(_)) {
+            return Ok(());
+        }
+        let mut out = Vec::new();
+        let sealed = guard.seal(&self.outgoing(limits.now), &mut out).map_err(ClientError::Seal)?;
+        if sealed.link != limits.link {
+            return Err(ClientError::Seal(SealError::NoLink));
+        }
+        // the counter may have grown by bytes since the message was accepted
+        let len = self.packet_len(out.len());
+        if len > limits.max_packet {
+            let max = limits.max_packet;
+            return Err(ClientError::TooLarge { len, max });
+        }
+        self.body = Body::Ready(out);
+        Ok(())
+    }
+}
+
+impl Body {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Plain(bytes) => bytes,
+            Self::Ready(bytes) => bytes,
+        }
+    }
+}
+
+/// What a sealed message must comply with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) link: Link,
+    pub(super) max_packet: usize,
+    pub(super) now: Option<u64>,
+}
+
+/// A packet that is to go out, in its order.
+pub(super) enum Item {
+    Publish(Entry),
+    Subscribe { filter: String, qos: QoS },
+    Unsubscribe { filter: String },
+}
+
+impl Item {
+    pub(super) fn request(&self) -> Request<'_> {
+        match self {
+            Self::Publish(entry) => Request::Publish {
+                topic: &entry.topic,
+                qos: entry.qos,
+                retain: entry.retain,
+                payload: entry.body.bytes(),
+            },
+            Self::Subscribe { filter, qos } => Request::Subscribe { filter, qos: *qos },
+            Self::Unsubscribe { filter } => Request::Unsubscribe { filter },
+        }
+    }
+
+    /// Seals a message that was not sealed yet.
+    pub(super) fn seal(&mut self, guard: &mut GuardTx, limits: Limits) -> Result<(), ClientError> {
+        match self {
+            Self::Publish(entry) => entry.seal(guard, limits),
+            Self::Subscribe { .. } | Self::Unsubscribe { .. } => Ok(()),
+        }
+    }
+
+    fn takes_id(&self) -> bool {
+        !matches!(self, Self::Publish(entry) if entry.qos == QoS::AtMostOnce)
+    }
+
+    fn is_publish(&self) -> bool {
+        matches!(self, Self::Publish(_))
+    }
+}
+
+/// How much may be on its way at a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    /// Packets handed over and not done with.
+    pub(super) packets: usize,
+    /// Packet IDs that the client goes through before it begins again with the first.
+    pub(super) ids: u16,
+}
+
+/// The order of what was handed over is not what the client reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OutOfStep;
+
+/// What goes out over one link, from acceptance to acknowledgement.
+///
+/// MQTT clients give out packet IDs in a circle. rumqttc gives out the next one even if it is
+/// still in use by a PUBREL, which a broker takes for a repetition: no more IDs are taken than
+/// the circle has, counted from the oldest that is in use.
+pub(super) struct Outbox {
+    waiting: VecDeque<Item>,
+    flying: VecDeque<Flying>,
+    /// IDs taken on this connection.
+    taken: u64,
+    window: Window,
+}
+
+struct Flying {
+    /// How many IDs were taken before.
+    turn: u64,
+    /// The packet ID, once the packet went out.
+    id: Option<u16>,
+    item: Item,
+}
+
+impl Outbox {
+    pub(super) const fn new(window: Window) -> Self {
+        Self { waiting: VecDeque::new(), flying: VecDeque::new(), taken: 0, window }
+    }
+
+    /// Whether everything is acknowledged.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.flying.is_empty()
+    }
+
+    /// Whether another message could be handed over at once.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.is_empty() && self.may_hand_over()
+    }
+
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.waiting.push_back(Item::Publish(entry));
+    }
+
+    /// Adds a SUBSCRIBE or UNSUBSCRIBE, behind others of its kind and before messages.
+    pub(super) fn push_request(&mut self, item: Item) {
+        let at = self.waiting.iter().take_while(|item| !item.is_publish());
+        self.waiting.insert(at.count(), item);
+    }
+
+    /// What is to be handed over next, if there is room on the way.
+    pub(super) fn next(&mut self) -> Option<&mut Item> {
+        if self.may_hand_over() { self.waiting.front_mut() } else { None }
+    }
+
+    /// Takes the next one out, for good.
+    pub(super) fn discard_next(&mut self) -> Option<Item> {
+        self.waiting.pop_front()
+    }
+
+    /// The next one was handed over.
+    pub(super) fn handed_over(&mut self) {
+        let Some(item) = self.waiting.pop_front() else {
+            return;
+        };
+        let turn = self.taken;
+        self.taken = turn.saturating_add(u64::from(item.takes_id()));
+        self.flying.push_back(Flying { turn, id: None, item });
+    }
+
+    /// A PUBLISH went out: the oldest of which this was not reported yet. At `QoS` 0 that is its
+    /// end.
+    pub(super) fn published(&mut self, id: u16) -> Result<(), OutOfStep> {
+        self.went_out(id, Item::is_publish)
+    }
+
+    /// A SUBSCRIBE or UNSUBSCRIBE went out.
+    pub(super) fn requested(&mut self, id: u16) -> Result<(), OutOfStep> {
+        self.went_out(id, |item| !item.is_publish())
+    }
+
+    fn went_out(&mut self, id: u16, expected: impl Fn(&Item) -> bool) -> Result<(), OutOfStep> {
+        let at = self.flying.iter().position(|flying| flying.id.is_none());
+        let at = at.ok_or(OutOfStep)?;
+        let flying = self.flying.get_mut(at).ok_or(OutOfStep)?;
+        if !expected(&flying.item) || flying.item.takes_id() != (id != 0) {
+            return Err(OutOfStep);
+        }
+        if id == 0 {
+            self.flying.remove(at);
+        } else {
+            flying.id = Some(id);
+        }
+        Ok(())
+    }
+
+    /// The broker answered for a PUBLISH: it is done with.
+    pub(super) fn acknowledged(&mut self, id: u16) -> Option<Item> {
+        self.done(id, Item::is_publish)
+    }
+
+    /// The broker answered a SUBSCRIBE or UNSUBSCRIBE.
+    pub(super) fn answered(&mut self, id: u16) -> Option<Item> {
+        self.done(id, |item| !item.is_publish())
+    }
+
+    fn done(&mut self, id: u16, expected: impl Fn(&Item) -> bool) -> Option<Item> {
+        let matching = |flying: &Flying| flying.id == Some(id) && expected(&flying.item);
+        let at = self.flying.iter().position(matching)?;
+        self.flying.remove(at).map(|flying| flying.item)
+    }
+
+    /// The connection is gone: messages that are not acknowledged wait again, before all others
+    /// and in their order. A `QoS` 0 message that was handed over is done with; subscriptions are
+    /// asked for anew by whoever keeps them.
+    pub(super) fn connection_lost(&mut self) {
+        let flying = mem::take(&mut self.flying).into_iter();
+        let again = flying.map(|flying| flying.item).filter(Item::takes_id);
+        let waiting = mem::take(&mut self.waiting);
+        let all = again.chain(waiting);
+        self.waiting = all.filter(Item::is_publish).collect();
+        self.taken = 0;
+    }
+
+    fn may_hand_over(&self) -> bool {
+        let ids = u64::from(self.window.ids);
+        let oldest = self.flying.front().map_or(self.taken, |first| first.turn);
+        self.flying.len() < self.window.packets && self.taken.saturating_sub(oldest) < ids
+    }
+}

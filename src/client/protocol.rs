@@ -1,0 +1,177 @@
+//! What the shared code asks of an MQTT client. Knows no version of MQTT and no client by name.
+
+use core::future::Future;
+use std::string::String;
+use std::vec::Vec;
+
+use bytes::Bytes;
+
+use super::error::LinkError;
+use crate::guard::QoS;
+
+/// What a connection reports.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// The broker accepted the connection.
+    Connected {
+        /// Whether it kept a session of an earlier one.
+        session_present: bool,
+    },
+    /// A PUBLISH came in.
+    Received(Received),
+    /// A PUBLISH went out; at `QoS` 0 its ID is 0.
+    Published {
+        /// Its packet ID.
+        id: u16,
+    },
+    /// A SUBSCRIBE or UNSUBSCRIBE went out.
+    Requested {
+        /// Its packet ID.
+        id: u16,
+    },
+    /// The broker answers for a PUBLISH: PUBACK or PUBCOMP.
+    Acknowledged {
+        /// The packet ID of the PUBLISH.
+        id: u16,
+    },
+    /// SUBACK for the one filter of a SUBSCRIBE.
+    Subscribed {
+        /// The packet ID of the SUBSCRIBE.
+        id: u16,
+        /// What was granted; `None` if the broker refused.
+        granted: Option<QoS>,
+    },
+    /// UNSUBACK.
+    Unsubscribed {
+        /// The packet ID of the UNSUBSCRIBE.
+        id: u16,
+    },
+    /// A DISCONNECT went out.
+    Disconnected,
+    /// What nobody here asks for.
+    Other,
+}
+
+/// An incoming PUBLISH.
+pub(super) struct Received {
+    pub(super) topic: String,
+    pub(super) payload: Bytes,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) dup: bool,
+    /// The packet ID; 0 at `QoS` 0.
+    pub(super) id: u16,
+}
+
+impl core::fmt::Debug for Received {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Received")
+            .field("topic", &self.topic)
+            .field("len", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a connection is asked to send.
+#[derive(Clone, Copy)]
+pub(super) enum Request<'a> {
+    Publish {
+        topic: &'a str,
+        qos: QoS,
+        retain: bool,
+        payload: &'a [u8],
+    },
+    /// PUBACK or PUBREC, as the `QoS` of the PUBLISH asks.
+    Acknowledge {
+        id: u16,
+        qos: QoS,
+    },
+    Subscribe {
+        filter: &'a str,
+        qos: QoS,
+    },
+    Unsubscribe {
+        filter: &'a str,
+    },
+    Disconnect,
+}
+
+/// The client takes no more requests before it has sent some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// Makes connections to one broker, each with nothing left of the one before.
+pub(super) trait Dial: Send + 'static {
+    type Requests: Requests;
+    type Network: Network;
+
+    /// A connection that is made when its network is first polled.
+    fn dial(&self) -> (Self::Requests, Self::Network);
+
+    /// The MQTT client ID.
+    fn client_id(&self) -> String;
+}
+
+/// The end of a connection that takes requests, sent in the order in which they were taken.
+pub(super) trait Requests: Send + Sync {
+    fn request(&self, request: Request<'_>) -> Result<(), Full>;
+}
+
+/// The end of a connection that does the work.
+pub(super) trait Network: Send {
+    /// The next thing that happens. Not cancel safe: it is polled to its end.
+    fn poll(&mut self) -> impl Future<Output = Result<Input, LinkError>> + Send;
+
+    /// What had come in before an error and was not reported yet.
+    fn remainder(&mut self) -> Vec<Input>;
+}
+
+/// Bytes of an MQTT 3.1.1 PUBLISH packet.
+pub(super) fn publish_len(topic: usize, qos: QoS, payload: usize) -> usize {
+    let id = if qos == QoS::AtMostOnce { 0 } else { 2 };
+    packet_len([2, topic, id, payload])
+}
+
+/// Bytes of an MQTT 3.1.1 SUBSCRIBE packet with one filter; an UNSUBSCRIBE has one less.
+pub(super) fn subscribe_len(filter: usize) -> usize {
+    packet_len([2, 2, filter, 1])
+}
+
+/// A packet with a body of these parts: type, remaining length (MQTT 3.1.1 §2.2.3), body.
+fn packet_len(body: [usize; 4]) -> usize {
+    let body = body.into_iter().fold(0, usize::saturating_add);
+    let header: usize = match body {
+        0..=127 => 2,
+        128..=16_383 => 3,
+        16_384..=2_097_151 => 4,
+        _ => 5,
+    };
+    header.saturating_add(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publish_len_is_that_of_rumqttc_at_every_length_of_the_length() {
+        for len in [0, 100, 120, 121, 122, 123, 124, 16_376, 16_377, 16_378, 16_379, 2_097_150] {
+            for (qos, theirs) in [
+                (QoS::AtMostOnce, rumqttc::QoS::AtMostOnce),
+                (QoS::AtLeastOnce, rumqttc::QoS::AtLeastOnce),
+            ] {
+                let mut packet = rumqttc::Publish::new("a/b", theirs, std::vec![0; len]);
+                packet.pkid = u16::from(qos != QoS::AtMostOnce);
+                assert_eq!(publish_len(3, qos, len), packet.size(), "{len}");
+            }
+        }
+    }
+
+    #[test]
+    fn subscribe_len_is_that_of_rumqttc() {
+        for len in [1, 122, 123, 65_535] {
+            let packet = rumqttc::Subscribe::new("x".repeat(len), rumqttc::QoS::AtMostOnce);
+            assert_eq!(subscribe_len(len), packet.size(), "{len}");
+        }
+    }
+}

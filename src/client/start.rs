@@ -1,0 +1,176 @@
+//! From options to running links, the same for every version of MQTT.
+
+use std::sync::Arc;
+use std::vec::Vec;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::backoff::Backoff;
+use super::error::ConfigError;
+use super::handle::{AsyncClient, EventLoop, Lane, Shared};
+use super::inbox::Inbox;
+use super::link::{Guards, Parts, Worker};
+use super::options::{ClientOptions, Facts, Settings, check};
+use super::outbox::{Outbox, Window};
+use super::protocol::Dial;
+use crate::guard::Guard;
+use crate::policy::{Link, Links, Policy};
+
+/// Commands that wait for a link; it never makes them wait long.
+const COMMANDS: usize = 64;
+/// Most messages of one link that are unacknowledged at a time.
+const MAX_WINDOW: u16 = 8_192;
+/// Packet IDs in the circle for each message of the window: so much may be acknowledged out of
+/// turn before the oldest holds up the rest.
+const IDS_PER_MESSAGE: u16 = 4;
+/// Packet IDs beyond that, for small windows.
+const MORE_IDS: u16 = 16;
+/// Room in the MQTT client's channel for requests beside the window: acknowledgements.
+const MORE_REQUESTS: usize = 64;
+
+/// A version of MQTT, as one client speaks it.
+pub(super) trait Mqtt: Sized {
+    type Options;
+    type Dial: Dial;
+
+    /// What the checks have to know of `options`.
+    fn facts(options: &Self::Options) -> Facts;
+
+    /// What makes connections with `options`, changed as `setup` says.
+    fn dial(options: Self::Options, setup: Setup) -> Self::Dial;
+}
+
+/// What the adapter decides in the place of the MQTT options.
+pub(super) struct Setup {
+    /// Largest packet from the broker, in bytes.
+    pub(super) max_incoming: usize,
+    /// Largest packet to the broker, in bytes.
+    pub(super) max_outgoing: usize,
+    /// Packet IDs before the first comes again.
+    pub(super) ids: u16,
+    /// Requests that the client's channel holds.
+    pub(super) requests: usize,
+    /// TLS, if the link is one.
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+struct Candidate<O> {
+    link: Link,
+    options: O,
+    facts: Facts,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+/// Checks everything, then starts the links that the policy has a use for.
+pub(super) fn start<V: Mqtt>(
+    guard: Guard,
+    options: ClientOptions<V::Options>,
+    cap: usize,
+) -> Result<(AsyncClient<V>, EventLoop), ConfigError> {
+    let links = options.links()?;
+    if guard.links() != links {
+        return Err(ConfigError::OtherLinks);
+    }
+    let settings = options.settings;
+    let policy = guard.policy().clone();
+    let candidates = candidates::<V>(options);
+    check(&settings, &policy, links, candidates.iter().map(|c| (c.link, &c.facts)))?;
+    let (tx, rx) = guard.split();
+    let starter = Starter {
+        runtime: Handle::try_current().map_err(|_| ConfigError::NoRuntime)?,
+        inbox: Inbox::new(settings.event_capacity),
+        guards: Guards::new(tx, rx),
+        packet_limits: settings.packet_limits(&policy),
+        entries: cap.clamp(1, Semaphore::MAX_PERMITS),
+        settings,
+    };
+    let (mut tcp, mut tls) = (None, None);
+    for candidate in candidates {
+        if is_needed(&policy, links, candidate.link, &candidate.facts) {
+            match candidate.link {
+                Link::Tcp => tcp = Some(starter.start::<V>(candidate)),
+                Link::Tls => tls = Some(starter.start::<V>(candidate)),
+            }
+        }
+    }
+    let shared = Arc::new(Shared {
+        guards: starter.guards,
+        policy,
+        links,
+        tcp,
+        tls,
+        max_packet: starter.packet_limits.1,
+    });
+    let events = EventLoop::with(starter.inbox, Arc::clone(&shared), settings.auto_ack);
+    Ok((AsyncClient::with(shared), events))
+}
+
+fn candidates<V: Mqtt>(options: ClientOptions<V::Options>) -> Vec<Candidate<V::Options>> {
+    let tcp = options.tcp.map(|options| Candidate {
+        link: Link::Tcp,
+        facts: V::facts(&options),
+        options,
+        #[cfg(feature = "tls")]
+        tls: None,
+    });
+    let tls = options.tls.map(|tls| Candidate {
+        link: Link::Tls,
+        facts: V::facts(&tls.mqtt),
+        options: tls.mqtt,
+        #[cfg(feature = "tls")]
+        tls: Some(tls.config),
+    });
+    tcp.into_iter().chain(tls).collect()
+}
+
+/// Whether some rule sends its topics over `link`, or a will waits there.
+fn is_needed(policy: &Policy, links: Links, link: Link, facts: &Facts) -> bool {
+    let uses = |transport| links.publish_link(transport) == Some(link);
+    facts.will.is_some() || policy.rules().iter().any(|rule| uses(rule.transport()))
+}
+
+struct Starter {
+    runtime: Handle,
+    inbox: Arc<Inbox>,
+    guards: Guards,
+    /// Bytes, incoming and outgoing.
+    packet_limits: (usize, usize),
+    /// Messages that wait for a link.
+    entries: usize,
+    settings: Settings,
+}
+
+impl Starter {
+    fn start<V: Mqtt>(&self, candidate: Candidate<V::Options>) -> Lane {
+        let packets = candidate.facts.inflight.clamp(1, MAX_WINDOW);
+        let ids = packets.saturating_mul(IDS_PER_MESSAGE);
+        let window = Window { packets: packets.into(), ids: ids.saturating_add(MORE_IDS) };
+        let (max_incoming, max_outgoing) = self.packet_limits;
+        let setup = Setup {
+            max_incoming,
+            max_outgoing,
+            ids: window.ids,
+            requests: window.packets.saturating_add(MORE_REQUESTS),
+            #[cfg(feature = "tls")]
+            tls: candidate.tls,
+        };
+        let (entries, accepted) = mpsc::channel(self.entries);
+        let (commands, requested) = mpsc::channel(COMMANDS);
+        let (min, max) = self.settings.reconnect;
+        let worker = Worker::new(Parts {
+            link: candidate.link,
+            dial: V::dial(candidate.options, setup),
+            guards: self.guards.clone(),
+            feed: self.inbox.feed(),
+            entries: accepted,
+            commands: requested,
+            outbox: Outbox::new(window),
+            backoff: Backoff::new(min, max),
+            max_packet: max_outgoing,
+        });
+        Lane { entries, commands, task: self.runtime.spawn(worker.run()).abort_handle() }
+    }
+}

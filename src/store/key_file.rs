@@ -1,0 +1,226 @@
+//! Keyrings as TOML. Knows how keys are written down; shows none of them, whatever is wrong.
+//!
+//! A file has the realm and one `[[grant]]` for each key, the oldest first:
+//!
+//! ```toml
+//! realm = "acme-prod"                  # at most 64 bytes
+//!
+//! [[grant]]
+//! kind = "shared"                      # the shared key of the group: opens the whole realm
+//! generation = 1                       # required, and 1 in this edition
+//! key = "3q2+78r+ur7erb7vyv66vt6tvu/K/rq+3q2+78r+ur4="
+//!                                      # base64 with padding, 32 bytes
+//! [[grant]]
+//! kind = "root"                        # the root key of the realm: opens all of it
+//! generation = 1
+//! key = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
+//! suite = "aes-256-gcm"                # optional for shared, root and node: for this suite alone
+//!
+//! [[grant]]
+//! kind = "node"                        # opens every path scope at or below its path
+//! generation = 1
+//! key = "ISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+P0A="
+//! path = ["plant", "a"]                # the levels of plant/a
+//!
+//! [[grant]]
+//! kind = "scope"                       # opens one scope under one suite
+//! generation = 1
+//! key = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVpbXF1eX2A="
+//! name = "temps"                       # or a path, but not both
+//! suite = "chacha20-poly1305"          # required here
+//! ```
+//!
+//! A path is a list of levels, since a level may be empty: `[]` is the whole realm, `[""]` the one
+//! empty level with which `/plant` begins.
+//!
+//! No error of this module contains a part of the text but names of settings that it knows: a key
+//! may stand anywhere by mistake.
+
+mod error;
+mod fresh;
+mod grant;
+
+use alloc::{string::String, vec::Vec};
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::path::Path;
+
+use zeroize::{Zeroize, Zeroizing};
+
+pub use error::{GenerateError, KeyFault, KeyFileError, RealmError, WriteKeyFileError};
+pub use fresh::{KeyFile, write_new};
+
+use super::position::Located;
+use super::section::{Section, document};
+use crate::keyring::Keyring;
+use crate::schedule::MAX_REALM_LEN;
+
+/// Longest key file in bytes: some thousand grants.
+pub const MAX_FILE_LEN: u64 = 1024 * 1024;
+
+const FILE_KEYS: &[&str] = &["realm", "grant"];
+/// Room behind the file's bytes in the buffer, with which reading to the end moves nothing.
+const READ_ROOM: usize = 64;
+/// From this length on, what stands behind `key =` without quotes may be a key.
+const BARE_KEY_LEN: usize = 24;
+
+type Parsed<T> = Result<T, Located<KeyFault>>;
+
+/// The keyring that `text` describes. `text` is wiped and empty afterwards, whatever the outcome.
+///
+/// Of keys that stand behind `key =` within one line, without escapes, nothing is left but in the
+/// keyring. The TOML parser may leave others in memory that it gave back.
+///
+/// ```
+/// use mqtt_seal::store::key_file;
+///
+/// let mut text = String::from(
+///     r#"
+///     realm = "acme-prod"
+///     [[grant]]
+///     kind = "shared"
+///     generation = 1
+///     key = "3q2+78r+ur7erb7vyv66vt6tvu/K/rq+3q2+78r+ur4="
+///     "#,
+/// );
+/// let keyring = key_file::parse(&mut text)?;
+/// assert!(text.is_empty());
+/// # drop(keyring);
+/// # Ok::<(), key_file::KeyFileError>(())
+/// ```
+///
+/// # Errors
+/// [`KeyFileError::Invalid`] with the first thing that is wrong, and its place.
+pub fn parse(text: &mut String) -> Result<Keyring, KeyFileError> {
+    let keyring = keyring(text).map_err(|fault| KeyFileError::invalid(None, text, fault));
+    text.zeroize();
+    keyring
+}
+
+/// The keyring that the file at `path` describes. Nobody but its owner may have access to it; what
+/// is checked is what is read: the file is opened once. Where there are no Unix permissions, none
+/// are checked.
+///
+/// ```
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("keys.toml");
+/// use mqtt_seal::store::key_file::{self, KeyFile};
+///
+/// let file = KeyFile::generate("acme-prod", &mut getrandom::SysRng)?;
+/// key_file::write_new(&path, &file)?;
+/// let keyring = key_file::read(&path)?;
+/// # drop(keyring);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`KeyFileError::NotFound`], [`KeyFileError::Unreadable`], [`KeyFileError::NotAFile`],
+/// [`KeyFileError::Permissions`], [`KeyFileError::TooLong`]; [`KeyFileError::Invalid`] with the
+/// first thing that is wrong, and its place.
+pub fn read(path: impl AsRef<Path>) -> Result<Keyring, KeyFileError> {
+    let path = path.as_ref();
+    let bytes = load(path)?;
+    let invalid = |text, fault| KeyFileError::invalid(Some(path), text, fault);
+    match core::str::from_utf8(&bytes) {
+        Ok(text) => keyring(text).map_err(|fault| invalid(text, fault)),
+        Err(error) => {
+            let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let good = core::str::from_utf8(good).unwrap_or_default();
+            Err(invalid(good, Located::new(good.len(), KeyFault::NotUtf8)))
+        }
+    }
+}
+
+fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    let failed = |error| KeyFileError::unreadable(path, &error);
+    let file = File::open(path).map_err(failed)?;
+    let metadata = file.metadata().map_err(failed)?;
+    check_file(path, &metadata)?;
+    let len = usize::try_from(metadata.len()).unwrap_or_default();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(len.saturating_add(READ_ROOM)));
+    let read: io::Result<usize> = file.take(metadata.len()).read_to_end(&mut bytes);
+    read.map_err(failed)?;
+    Ok(bytes)
+}
+
+fn check_file(path: &Path, metadata: &Metadata) -> Result<(), KeyFileError> {
+    if !metadata.is_file() {
+        return Err(KeyFileError::NotAFile { path: path.into() });
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = metadata.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            let path = path.into();
+            return Err(KeyFileError::Permissions { path, mode });
+        }
+    }
+    if metadata.len() > MAX_FILE_LEN {
+        return Err(KeyFileError::TooLong { path: path.into() });
+    }
+    Ok(())
+}
+
+fn keyring(text: &str) -> Parsed<Keyring> {
+    // an error of the parser keeps a copy of its whole text, which nobody wipes
+    let syntax = |error: Located<toml::de::Error>| Located::new(error.at, KeyFault::Syntax);
+    document(&without_keys(text)).map(drop).map_err(syntax)?;
+    let document = document(text).map_err(syntax)?;
+    let document = Section::new(0, document.get_ref());
+    document.check_keys(FILE_KEYS)?;
+    let setting = document.need("realm")?;
+    let realm = setting.text()?;
+    check_realm(realm).map_err(|error| Located::new(setting.at, KeyFault::Realm(error)))?;
+    let no_grants = |at| Located::new(at, KeyFault::NoGrants);
+    let setting = document.get("grant").ok_or_else(|| no_grants(0))?;
+    let sections = setting.sections()?;
+    if sections.is_empty() {
+        return Err(no_grants(setting.at));
+    }
+    let grants = sections.into_iter().map(|section| grant::grant(section, realm));
+    grants.collect::<Parsed<_>>().map(Keyring::new)
+}
+
+/// `text` with what stands behind `key =` in a line overwritten by as many characters that do not
+/// change its syntax.
+fn without_keys(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let value = line.find("key").and_then(|at| line.split_at_checked(at));
+        let value = value.and_then(|(_, rest)| rest.split_once('='));
+        let value = value.map_or("", |(_, value)| value);
+        masked.push_str(line.strip_suffix(value).unwrap_or(line));
+        mask(value, &mut masked);
+    }
+    masked
+}
+
+fn mask(value: &str, masked: &mut String) {
+    let unquoted = !value.trim_start().starts_with(['"', '\'', '{', '[']);
+    let bare = unquoted && value.trim().len() >= BARE_KEY_LEN;
+    let (mut quote, mut before) = (None, ' ');
+    for c in value.chars() {
+        let secret = bare || quote.is_some() && before != '\\';
+        let of_base64 = c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
+        masked.push(if secret && of_base64 { 'A' } else { c });
+        match quote {
+            None if matches!(c, '"' | '\'') => quote = Some(c),
+            Some(open) if open == c => quote = None,
+            _ => {}
+        }
+        before = c;
+    }
+}
+
+// SPEC §1, "realm"
+fn check_realm(realm: &str) -> Result<(), RealmError> {
+    match realm {
+        _ if realm.len() > MAX_REALM_LEN => Err(RealmError::TooLong { len: realm.len() }),
+        _ if realm.contains('\0') => Err(RealmError::Nul),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,16 @@
+//! Files: keys and policies as TOML texts, counters. Knows no network, no sessions and no clients.
+
+pub mod counter_file;
+#[cfg(feature = "serde")]
+pub mod key_file;
+#[cfg(feature = "serde")]
+pub mod policy_file;
+#[cfg(feature = "serde")]
+mod position;
+#[cfg(feature = "serde")]
+mod section;
+
+#[cfg(feature = "serde")]
+pub use position::Position;
+#[cfg(feature = "serde")]
+pub use section::Shape;

@@ -1,0 +1,281 @@
+//! Policies as TOML. Knows the names of the settings; what they mean is the policy's affair.
+//!
+//! A file has one `[[rule]]` for each rule, and the first that matches a topic decides:
+//!
+//! ```toml
+//! [[rule]]
+//! topics = ["plant/+/temp"]            # required
+//! payload = "sealed"                   # required: "sealed" or "clear"
+//! transport = "any"                    # "tls", "tcp" or "any"
+//!                                      # default: "any" when sealed, "tls" when clear
+//! # all that follows is for sealed rules alone
+//! suite = "chacha20-poly1305"          # default; or another name of `Suite::ALL`
+//! scope = { name = "temps" }           # or { depth = 0..=16 }; default { depth = 1 }
+//! replay = "window"                    # default; or "off"
+//! retain = "refuse"                    # default; or "allow"; with replay = "window" alone
+//! topic_binding = "carried"            # or { strip = "site-b/" }; default "full"
+//! carried_filter = "plant/#"           # with topic_binding = "carried" alone
+//! properties = "carry"                 # default; or "bind" or "ignore"
+//! pad = 64                             # 1..=65535; default no padding
+//! timestamp = true                     # default false
+//! max_packet = 65536                   # default 262144
+//! ```
+//!
+//! ```
+//! use mqtt_seal::store::policy_file;
+//! use mqtt_seal::topic::TopicName;
+//!
+//! let policy = policy_file::parse(
+//!     r#"
+//!     [[rule]]
+//!     topics = ["sensor/temp/#"]
+//!     payload = "sealed"
+//!     scope = { depth = 2 }
+//!
+//!     [[rule]]
+//!     topics = ["public/#"]
+//!     payload = "clear"
+//!     transport = "tcp"
+//!     "#,
+//! )?;
+//! assert_eq!(policy.rules().len(), 2);
+//! assert!(policy.rule(TopicName::parse("elsewhere").unwrap()).is_none());
+//! # Ok::<(), policy_file::PolicyFileError>(())
+//! ```
+
+mod error;
+
+use alloc::{string::String, vec::Vec};
+use std::{fs, path::Path};
+
+pub use error::{PolicyFault, PolicyFileError};
+
+use super::position::Located;
+use super::section::{Section, Setting, Shape, document};
+use crate::policy::{
+    Payload, Policy, PropertyHandling, Replay, Retain, Rule, RuleBuilder, RuleError, Scope,
+    TopicBinding, Transport,
+};
+use crate::topic::TopicFilter;
+
+const RULE_KEYS: &[&str] = &[
+    "topics",
+    "payload",
+    "transport",
+    "suite",
+    "scope",
+    "replay",
+    "retain",
+    "topic_binding",
+    "carried_filter",
+    "properties",
+    "pad",
+    "timestamp",
+    "max_packet",
+];
+const PAYLOADS: &[&str] = &["sealed", "clear"];
+const TRANSPORTS: &[&str] = &["tls", "tcp", "any"];
+const REPLAYS: &[&str] = &["window", "off"];
+const RETAINS: &[&str] = &["refuse", "allow"];
+const BINDINGS: &[&str] = &["full", "carried"];
+const PROPERTIES: &[&str] = &["carry", "bind", "ignore"];
+
+type Parsed<T> = Result<T, Located<PolicyFault>>;
+
+/// The policy that `text` describes.
+///
+/// # Errors
+/// [`PolicyFileError::Invalid`] with the first thing that is wrong, and its place.
+pub fn parse(text: &str) -> Result<Policy, PolicyFileError> {
+    policy(text).map_err(|fault| PolicyFileError::invalid(None, text, fault))
+}
+
+/// The policy that the file at `path` describes.
+///
+/// ```
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("policy.toml");
+/// use mqtt_seal::store::policy_file;
+///
+/// std::fs::write(&path, "[[rule]]\ntopic = [\"a/#\"]\npayload = \"sealed\"\n").unwrap();
+/// let error = policy_file::read(&path).unwrap_err().to_string();
+/// assert!(error.ends_with(r#"policy.toml:2:1: unknown key "topic": did you mean "topics"?"#));
+/// ```
+///
+/// # Errors
+/// [`PolicyFileError::Unreadable`]; [`PolicyFileError::Invalid`] with the first thing that is
+/// wrong, and its place.
+pub fn read(path: impl AsRef<Path>) -> Result<Policy, PolicyFileError> {
+    let path = path.as_ref();
+    let bytes = fs::read(path)
+        .map_err(|error| PolicyFileError::Unreadable { path: path.into(), kind: error.kind() })?;
+    let invalid = |text, fault| PolicyFileError::invalid(Some(path), text, fault);
+    match core::str::from_utf8(&bytes) {
+        Ok(text) => policy(text).map_err(|fault| invalid(text, fault)),
+        Err(error) => {
+            let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let good = core::str::from_utf8(good).unwrap_or_default();
+            let fault = Located::new(good.len(), PolicyFault::NotUtf8);
+            Err(invalid(good, fault))
+        }
+    }
+}
+
+fn policy(text: &str) -> Parsed<Policy> {
+    let document = document(text).map_err(|error| {
+        let message = error.what.message().into();
+        Located::new(error.at, PolicyFault::Syntax { message })
+    })?;
+    let document = Section::new(0, document.get_ref());
+    document.check_keys(&["rule"])?;
+    let no_rules = |at| Located::new(at, PolicyFault::NoRules);
+    let setting = document.get("rule").ok_or_else(|| no_rules(0))?;
+    let sections = setting.sections()?;
+    if sections.is_empty() {
+        return Err(no_rules(setting.at));
+    }
+    let rules: Parsed<Vec<Rule>> = sections.into_iter().map(rule).collect();
+    rules.map(Policy::new)
+}
+
+fn rule(section: Section<'_>) -> Parsed<Rule> {
+    section.check_keys(RULE_KEYS)?;
+    let topics = section.need("topics")?.texts()?;
+    let names = topics.iter().map(|topic| topic.what);
+    let payloads = [Payload::Sealed, Payload::Clear];
+    let mut builder = match section.need("payload")?.choice(PAYLOADS, &payloads)? {
+        Payload::Clear => Rule::clear(names),
+        _ => Rule::sealed(names),
+    };
+    if let Some(transport) = section.get("transport") {
+        let transports = [Transport::Tls, Transport::Tcp, Transport::Any];
+        builder = builder.transport(transport.choice(TRANSPORTS, &transports)?);
+    }
+    builder = keys(section, builder)?;
+    builder = replay(section, builder)?;
+    builder = binding(section, builder)?;
+    builder = sizes(section, builder)?;
+    builder
+        .build()
+        .map_err(|error| Located::new(place(section, &topics, error), PolicyFault::Rule(error)))
+}
+
+/// The settings that choose the key.
+fn keys(section: Section<'_>, mut builder: RuleBuilder) -> Parsed<RuleBuilder> {
+    if let Some(setting) = section.get("suite") {
+        builder = builder.suite(setting.suite()?);
+    }
+    if let Some(setting) = section.get("scope") {
+        builder = builder.scope(scope(setting)?);
+    }
+    Ok(builder)
+}
+
+fn scope(setting: Setting<'_>) -> Parsed<Scope> {
+    let section = setting.section()?;
+    section.check_keys(&["depth", "name"])?;
+    match (section.get("depth"), section.get("name")) {
+        (Some(depth), None) => {
+            let depth = u8::try_from(depth.number()?).unwrap_or(u8::MAX);
+            Ok(Scope::Path { depth })
+        }
+        (None, Some(name)) => Ok(Scope::Named(name.text()?.into())),
+        (None, None) => Err(Located::new(setting.at, PolicyFault::ScopeKind)),
+        (Some(depth), Some(name)) => {
+            let second = depth.key_at.max(name.key_at);
+            Err(Located::new(second, PolicyFault::ScopeKind))
+        }
+    }
+}
+
+fn replay(section: Section<'_>, mut builder: RuleBuilder) -> Parsed<RuleBuilder> {
+    let mut replay = Replay::default();
+    if let Some(setting) = section.get("replay") {
+        replay = setting.choice(REPLAYS, &[Replay::Window, Replay::Off])?;
+        builder = builder.replay(replay);
+    }
+    if let Some(setting) = section.get("retain") {
+        builder = builder.retain(setting.choice(RETAINS, &[Retain::Refuse, Retain::Allow])?);
+        if replay != Replay::Window {
+            return Err(Located::new(setting.key_at, PolicyFault::RetainUnused));
+        }
+    }
+    Ok(builder)
+}
+
+fn binding(section: Section<'_>, mut builder: RuleBuilder) -> Parsed<RuleBuilder> {
+    if let Some(setting) = section.get("topic_binding") {
+        builder = builder.topic_binding(topic_binding(setting)?);
+    }
+    if let Some(setting) = section.get("carried_filter") {
+        builder = builder.carried_filter(setting.text()?);
+    }
+    if let Some(setting) = section.get("properties") {
+        let ways = [PropertyHandling::Carry, PropertyHandling::Bind, PropertyHandling::Ignore];
+        builder = builder.properties(setting.choice(PROPERTIES, &ways)?);
+    }
+    Ok(builder)
+}
+
+fn topic_binding(setting: Setting<'_>) -> Parsed<TopicBinding> {
+    if let Some(section) = setting.as_section() {
+        section.check_keys(&["strip"])?;
+        let prefix: String = section.need("strip")?.text()?.into();
+        return Ok(TopicBinding::Strip(prefix));
+    }
+    setting.text().map_err(|_| setting.is_not(Shape::TextOrTable))?;
+    let carried = setting.choice(BINDINGS, &[false, true])?;
+    Ok(if carried { TopicBinding::Carried } else { TopicBinding::Full })
+}
+
+/// The settings that change what a message contains, and how much.
+fn sizes(section: Section<'_>, mut builder: RuleBuilder) -> Parsed<RuleBuilder> {
+    // a negative number is as wrong as 0
+    let size = |setting: Setting<'_>| -> Parsed<usize> {
+        Ok(usize::try_from(setting.number()?).unwrap_or_default())
+    };
+    if let Some(setting) = section.get("pad") {
+        builder = builder.pad(size(setting)?);
+    }
+    if let Some(setting) = section.get("timestamp") {
+        builder = builder.timestamp(setting.flag()?);
+    }
+    if let Some(setting) = section.get("max_packet") {
+        builder = builder.max_packet(size(setting)?);
+    }
+    Ok(builder)
+}
+
+/// Where the setting stands of which the rule complains.
+fn place(section: Section<'_>, topics: &[Located<&str>], error: RuleError) -> usize {
+    let value = |name| section.get(name).map(|setting| setting.at);
+    let key = |name| section.get(name).map(|setting| setting.key_at);
+    let inner = |outer, name| {
+        let table = section.get(outer)?.as_section()?;
+        table.get(name).map(|setting| setting.at)
+    };
+    let at = match error {
+        RuleError::NoTopics => value("topics"),
+        RuleError::Topic(_) | RuleError::SharedTopic => first_bad(topics),
+        RuleError::ScopeDepth => inner("scope", "depth"),
+        RuleError::ScopeName | RuleError::ReservedScope => inner("scope", "name"),
+        RuleError::StripPrefix => inner("topic_binding", "strip"),
+        RuleError::CarriedNeedsName => key("topic_binding"),
+        RuleError::CarriedFilterUnused => key("carried_filter"),
+        RuleError::CarriedFilter(_) => value("carried_filter"),
+        RuleError::Pad => value("pad"),
+        RuleError::MaxPacket => value("max_packet"),
+        RuleError::NotForClear { setting } => key(setting),
+    };
+    at.unwrap_or(section.at)
+}
+
+fn first_bad(topics: &[Located<&str>]) -> Option<usize> {
+    let bad = |topic: &&Located<&str>| {
+        TopicFilter::parse(topic.what).map_or(true, |filter| filter.share_group().is_some())
+    };
+    topics.iter().find(bad).map(|topic| topic.at)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! Certificates and versions to one shared TLS configuration. Opens no
+//! connection and knows no broker.
+//!
+//! The cryptography is ring's, named explicitly: the process's default provider
+//! is neither asked nor set, so a second provider in the same program does no
+//! harm. Whom to trust has no default either: name a CA file, or the system's
+//! roots, or both.
+//!
+//! ```
+//! use mqtt_seal::tls::{TlsConfig, TlsConfigError};
+//!
+//! let refused = TlsConfig::builder().ca_file("no/such/ca.pem").build();
+//! assert!(matches!(refused, Err(TlsConfigError::CaMissing { .. })));
+//! ```
+//!
+//! rumqttc takes the configuration as it is, since both sides mean the same
+//! rustls:
+//!
+//! ```
+//! # #[cfg(feature = "rumqttc")] {
+//! use mqtt_seal::tls::TlsConfig;
+//! use rumqttc::{MqttOptions, TlsConfiguration, Transport};
+//!
+//! fn over_tls(options: &mut MqttOptions, tls: &TlsConfig) {
+//!     let config = TlsConfiguration::Rustls(tls.client_config());
+//!     options.set_transport(Transport::tls_with_config(config));
+//! }
+//! # }
+//! ```
+
+mod ca;
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use error::{CaOrigin, TlsConfigError};
+
+use core::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use rustls::pki_types::CertificateDer;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion, WantsVerifier};
+
+/// How a TLS link is set up: the roots it trusts and the versions it speaks.
+///
+/// A clone shares the configuration and with it the store of sessions. Give
+/// clones, not rebuilt equals, to the connections of one client: a reconnect
+/// then resumes its session instead of verifying certificates anew.
+#[derive(Clone)]
+pub struct TlsConfig {
+    client: Arc<ClientConfig>,
+}
+
+impl TlsConfig {
+    /// Starts a configuration that trusts nobody yet and speaks TLS 1.2 and 1.3.
+    #[must_use]
+    pub fn builder() -> TlsConfigBuilder {
+        TlsConfigBuilder::default()
+    }
+
+    /// Returns the configuration for a connector; every call hands out the same one.
+    #[must_use]
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.client)
+    }
+}
+
+impl fmt::Debug for TlsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsConfig").finish_non_exhaustive()
+    }
+}
+
+/// The TLS versions that a link offers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsVersions {
+    /// TLS 1.3, or 1.2 where the broker has nothing newer.
+    #[default]
+    Both,
+    /// TLS 1.2 only (RFC 5246).
+    Tls12Only,
+    /// TLS 1.3 only (RFC 8446).
+    Tls13Only,
+}
+
+impl TlsVersions {
+    fn in_rustls(self) -> Vec<&'static SupportedProtocolVersion> {
+        match self {
+            Self::Both => Vec::from([&TLS13, &TLS12]),
+            Self::Tls12Only => Vec::from([&TLS12]),
+            Self::Tls13Only => Vec::from([&TLS13]),
+        }
+    }
+}
+
+/// Collects what a [`TlsConfig`] needs; nothing is read before [`build`](Self::build).
+#[derive(Clone, Debug, Default)]
+pub struct TlsConfigBuilder {
+    cas: Vec<CaSource>,
+    system_roots: bool,
+    versions: TlsVersions,
+}
+
+impl TlsConfigBuilder {
+    /// Trusts the certificates in a file: PEM with one or more of them, or one in DER.
+    ///
+    /// The content decides which it is, the name does not. Further calls add
+    /// further files.
+    #[must_use]
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cas.push(CaSource::File(path.into()));
+        self
+    }
+
+    /// Trusts the certificates in memory, in the forms that [`ca_file`](Self::ca_file) takes.
+    #[must_use]
+    pub fn ca_bytes(mut self, bytes: &[u8]) -> Self {
+        self.cas.push(CaSource::Bytes(bytes.to_vec()));
+        self
+    }
+
+    /// Trusts whom the operating system trusts.
+    ///
+    /// On Unix the variables `SSL_CERT_FILE` and `SSL_CERT_DIR` take precedence,
+    /// as with OpenSSL. Certificates of the system that cannot be read are left
+    /// out; those of [`ca_file`](Self::ca_file) never are.
+    #[must_use]
+    pub fn system_roots(mut self) -> Self {
+        self.system_roots = true;
+        self
+    }
+
+    /// Limits the TLS versions; without this call both are offered.
+    #[must_use]
+    pub fn versions(mut self, versions: TlsVersions) -> Self {
+        self.versions = versions;
+        self
+    }
+
+    /// Reads the files and returns the configuration.
+    ///
+    /// All or nothing: one CA that cannot be used fails the whole.
+    ///
+    /// # Errors
+    ///
+    /// In this order:
+    /// - [`NoRoots`](TlsConfigError::NoRoots): neither a CA nor the system's roots were named
+    /// - for each CA, in the order of the calls:
+    ///   [`CaMissing`](TlsConfigError::CaMissing), [`CaUnreadable`](TlsConfigError::CaUnreadable),
+    ///   [`CaTooLarge`](TlsConfigError::CaTooLarge), [`CaEmpty`](TlsConfigError::CaEmpty),
+    ///   [`CaIsPrivateKey`](TlsConfigError::CaIsPrivateKey),
+    ///   [`CaNotPemOrDer`](TlsConfigError::CaNotPemOrDer),
+    ///   [`CaBadBase64`](TlsConfigError::CaBadBase64), [`CaBrokenPem`](TlsConfigError::CaBrokenPem),
+    ///   [`CaNoCertificate`](TlsConfigError::CaNoCertificate),
+    ///   [`CaRefused`](TlsConfigError::CaRefused)
+    /// - [`NoSystemRoots`](TlsConfigError::NoSystemRoots): the system has none that can be used
+    pub fn build(&self) -> Result<TlsConfig, TlsConfigError> {
+        let client =
+            offering(self.versions).with_root_certificates(self.roots()?).with_no_client_auth();
+        Ok(TlsConfig { client: Arc::new(client) })
+    }
+
+    fn roots(&self) -> Result<RootCertStore, TlsConfigError> {
+        if self.cas.is_empty() && !self.system_roots {
+            return Err(TlsConfigError::NoRoots);
+        }
+        let mut roots = RootCertStore::empty();
+        for ca in &self.cas {
+            match ca {
+                CaSource::File(path) => ca::add_file(&mut roots, path)?,
+                CaSource::Bytes(bytes) => ca::add(&mut roots, bytes, &CaOrigin::Memory)?,
+            }
+        }
+        if self.system_roots {
+            add_system(&mut roots, rustls_native_certs::load_native_certs().certs)?;
+        }
+        Ok(roots)
+    }
+}
+
+fn offering(versions: TlsVersions) -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    let ring = Arc::new(rustls::crypto::ring::default_provider());
+    #[expect(clippy::expect_used, reason = "no input has a part in it")]
+    ClientConfig::builder_with_provider(ring)
+        .with_protocol_versions(&versions.in_rustls())
+        .expect("ring has cipher suites for TLS 1.2 and 1.3")
+}
+
+#[derive(Clone)]
+enum CaSource {
+    File(PathBuf),
+    Bytes(Vec<u8>),
+}
+
+// Not derived: the bytes may turn out to be a private key.
+impl fmt::Debug for CaSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Bytes(_) => f.debug_tuple("Bytes").finish_non_exhaustive(),
+        }
+    }
+}
+
+fn add_system(
+    roots: &mut RootCertStore,
+    certs: Vec<CertificateDer<'static>>,
+) -> Result<(), TlsConfigError> {
+    match roots.add_parsable_certificates(certs) {
+        (0, _) => Err(TlsConfigError::NoSystemRoots),
+        _ => Ok(()),
+    }
+}

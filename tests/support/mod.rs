@@ -1,0 +1,55 @@
+//! The real thing for tests: certificates, a Mosquitto, a subscriber that knows
+//! no keys, and a relay that records. All on loopback; all stopped when dropped.
+//!
+//! What waits here blocks its thread: a test that waits while a task of its own
+//! has to go on, the relay's for one, needs `flavor = "multi_thread"`.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+pub(crate) mod certs;
+pub(crate) mod mosquitto;
+pub(crate) mod plain_sub;
+pub(crate) mod relay;
+
+use core::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use std::{env, thread};
+
+/// How long anything may take before the test fails. Generous, since it is only
+/// ever waited out in full by a test that fails.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Blocks until `done` returns true; panics with `what` and the state in `show` at the deadline.
+pub(crate) fn wait_until(what: &str, show: impl Fn() -> String, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < DEADLINE, "{what} did not happen in {DEADLINE:?}:\n{}", show());
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether `needle` stands anywhere in `haystack`.
+pub(crate) fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|part| part == needle)
+}
+
+/// Finds a program of Mosquitto; `/usr/sbin` is not in everybody's `PATH`.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from))
+        .map(|dir| dir.join(name))
+        .find(|file| Path::is_file(file))
+        .unwrap_or_else(|| {
+            panic!(
+                "{name} is not installed; run `scripts/check install`, or \
+                 `apt-get install mosquitto mosquitto-clients`"
+            )
+        })
+}
