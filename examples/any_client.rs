@@ -3,7 +3,7 @@
 //!
 //! `cargo run --example any_client`
 
-#![allow(clippy::print_stdout, reason = "an example prints")]
+#![allow(clippy::print_stdout, clippy::std_instead_of_core, reason = "an example with std")]
 
 #[allow(dead_code, reason = "this example has a plain link alone")]
 #[path = "sensor/broker.rs"]

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example publisher -- keys.toml policy.toml localhost 1883`
 
-#![allow(clippy::print_stdout, reason = "an example prints")]
+#![allow(clippy::print_stdout, clippy::std_instead_of_core, reason = "an example with std")]
 
 use std::error::Error;
 use std::time::Duration;

@@ -2,7 +2,13 @@
 //!
 //! `cargo run --example subscriber -- keys.toml policy.toml localhost 1883 'sensor/#'`
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::std_instead_of_core,
+    clippy::arithmetic_side_effects,
+    reason = "an example with std"
+)]
 
 use std::error::Error;
 

@@ -3,7 +3,13 @@
 //! `cargo run --release --example sensor` brings its own broker. Against another one:
 //! `cargo run --release --example sensor -- --tcp localhost:1883 --tls localhost:8883 --ca ca.pem`
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example prints")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::std_instead_of_core,
+    clippy::arithmetic_side_effects,
+    reason = "an example with std"
+)]
 
 mod args;
 mod broker;
@@ -128,7 +134,9 @@ async fn drain(mut events: EventLoop) {
 
 /// At most `most` bytes in hexadecimal.
 fn hex(bytes: &[u8], most: usize) -> String {
-    let mut text: String = bytes.iter().take(most).map(|byte| format!("{byte:02x}")).collect();
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or('?');
+    let shown = bytes.iter().take(most);
+    let mut text: String = shown.flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
     if bytes.len() > most {
         text.push('…');
     }

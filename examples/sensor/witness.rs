@@ -1,6 +1,6 @@
 //! What the broker sees: a plain subscriber without any key.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::time::Duration;
 
@@ -26,12 +26,12 @@ impl Witness {
         while !matches!(events.poll().await?, Event::Incoming(Packet::SubAck(_))) {}
         let (sender, payloads) = channel(16);
         tokio::spawn(async move {
-            let mut seen = HashMap::new();
+            let mut seen = HashSet::new();
             // the client has to live as long as its event loop
             let _client = client;
             while let Ok(event) = events.poll().await {
                 if let Event::Incoming(Packet::Publish(publish)) = event
-                    && seen.insert(publish.topic.clone(), ()).is_none()
+                    && seen.insert(publish.topic.clone())
                     && sender.send((publish.topic, publish.payload.into())).await.is_err()
                 {
                     break;

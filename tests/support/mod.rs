@@ -23,7 +23,7 @@ use std::{env, thread};
 
 /// How long anything may take before the test fails. Generous, since it is only
 /// ever waited out in full by a test that fails.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// Blocks until `done` returns true; panics with `what` and the state in `show` at the deadline.
 pub(crate) fn wait_until(what: &str, show: impl Fn() -> String, mut done: impl FnMut() -> bool) {
