@@ -7,7 +7,7 @@ use crate::schedule;
 use crate::secret::{NodeKey, RootKey, ScopeKey, SharedKey};
 use crate::suite::Suite;
 use crate::topic::PathScope;
-use crate::wire::header::KeyId;
+use crate::wire::header::{KeyId, SenderNumber};
 
 /// Most live keys of one scope (SPEC §4, "Lookup").
 pub const MAX_LIVE_KEYS: usize = 8;
@@ -76,6 +76,7 @@ pub struct Grant {
     suite: Option<Suite>,
     generation: u32,
     state: State,
+    sender: Option<SenderNumber>,
 }
 
 #[derive(Debug)]
@@ -104,7 +105,7 @@ impl OwnedPath {
 
 impl Grant {
     const fn new(material: Material, suite: Option<Suite>) -> Self {
-        Self { material, suite, generation: 1, state: State::Active }
+        Self { material, suite, generation: 1, state: State::Active, sender: None }
     }
 
     /// The root key of `realm` under a shared key.
@@ -159,6 +160,20 @@ impl Grant {
         self
     }
 
+    /// With the sender number that the authority allotted to this client, which no other sender
+    /// below the granted key has: what sealing in compact form needs.
+    #[must_use]
+    pub const fn with_sender(mut self, sender: SenderNumber) -> Self {
+        self.sender = Some(sender);
+        self
+    }
+
+    /// The sender number of this client under the key.
+    #[must_use]
+    pub const fn sender(&self) -> Option<SenderNumber> {
+        self.sender
+    }
+
     /// The number of its generation.
     #[must_use]
     pub const fn generation(&self) -> u32 {
@@ -194,8 +209,8 @@ impl Grant {
             }
             _ => return None,
         };
-        let (generation, state) = (self.generation, self.state);
-        Some(LiveKey { kid: schedule::key_id(&key, suite), suite, key, generation, state })
+        let Self { generation, state, sender, .. } = *self;
+        Some(LiveKey { kid: schedule::key_id(&key, suite), suite, key, generation, state, sender })
     }
 }
 
@@ -206,6 +221,7 @@ pub(crate) struct LiveKey {
     pub(crate) suite: Suite,
     pub(crate) key: ScopeKey,
     pub(crate) generation: u32,
+    pub(crate) sender: Option<SenderNumber>,
     state: State,
 }
 

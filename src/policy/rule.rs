@@ -6,6 +6,7 @@ use core::fmt;
 use super::{DEFAULT_MAX_PACKET, MAX_SCOPE_DEPTH};
 use crate::suite::Suite;
 use crate::topic::{FilterError, MAX_TOPIC_LEN, TopicFilter, TopicName};
+use crate::wire::header::Form;
 
 /// What happens to payloads under a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -188,6 +189,7 @@ pub struct Rule {
     transport: Transport,
     suite: Suite,
     scope: Scope,
+    form: Form,
     replay: Replay,
     retain: Retain,
     topic_binding: TopicBinding,
@@ -265,6 +267,12 @@ impl Rule {
         &self.scope
     }
 
+    /// The form that messages are sealed in; both forms are opened.
+    #[must_use]
+    pub const fn form(&self) -> Form {
+        self.form
+    }
+
     /// How repetitions are told apart.
     #[must_use]
     pub const fn replay(&self) -> Replay {
@@ -337,6 +345,7 @@ impl RuleBuilder {
             transport,
             suite: Suite::default(),
             scope: Scope::Path { depth: 1 },
+            form: Form::Session,
             replay: Replay::default(),
             retain: Retain::default(),
             topic_binding: TopicBinding::default(),
@@ -374,6 +383,14 @@ impl RuleBuilder {
     pub fn scope(mut self, scope: Scope) -> Self {
         self.rule.scope = scope;
         self.sealing("scope")
+    }
+
+    /// The form to seal in. Default: session form. Compact form saves eleven bytes and needs a
+    /// sender number and a durable counter; its topics are published at one `QoS` each.
+    #[must_use]
+    pub fn form(mut self, form: Form) -> Self {
+        self.rule.form = form;
+        self.sealing("form")
     }
 
     /// How repetitions are told apart. Default: `window`.
