@@ -183,6 +183,8 @@ impl OpenError {
             Self::NotFresh => "NotFresh",
             Self::Rejected(Rejected::Duplicate) => "Duplicate",
             Self::Rejected(Rejected::TooOld) => "TooOld",
+            Self::Rejected(Rejected::Stale) => "Stale",
+            Self::Rejected(Rejected::NotFresh) => "NotFresh",
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Which counters of one sender were seen. Knows no keys, no topics and no storage.
 
+mod latest;
 mod window;
 
 use core::fmt;
 
+pub use latest::{Arrival, LatestRecord};
 pub use window::{Tombstone, Window};
 
 /// What is known about a message that is delivered.
@@ -12,6 +14,10 @@ pub use window::{Tombstone, Window};
 pub enum Verdict {
     /// Not seen before. This claims no freshness: an old message may come for the first time.
     New,
+    /// Just now made: its timestamp or its echo proves it.
+    Fresh,
+    /// Delivered before, and not known to be dealt with; or the newest value, asked for again.
+    Redelivered,
     /// The rule asks for no check.
     Unchecked,
 }
@@ -24,12 +30,18 @@ pub enum Rejected {
     Duplicate,
     /// The counter is below what is remembered. It may be a genuine message.
     TooOld,
+    /// A newer value of the topic was delivered.
+    Stale,
+    /// Its timestamp is missing, too old or ahead, and no echo stands in for it.
+    NotFresh,
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::New => "new",
+            Self::Fresh => "fresh",
+            Self::Redelivered => "redelivered",
             Self::Unchecked => "unchecked",
         })
     }
@@ -40,6 +52,8 @@ impl fmt::Display for Rejected {
         f.write_str(match self {
             Self::Duplicate => "the message was delivered before",
             Self::TooOld => "the counter is below the replay window",
+            Self::Stale => "a newer value of the topic was delivered",
+            Self::NotFresh => "nothing proves that the message was made just now",
         })
     }
 }
