@@ -532,9 +532,12 @@ async fn dropping_all_handles_ends_the_links() {
     link_up(&mut events).await;
     drop(client);
     drop(events);
-    while !broker.log().contains("Client dropped closed") {
-        tokio::task::yield_now().await;
-    }
+    let ended = async {
+        while !broker.log().contains("Client dropped closed") {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, ended).await.expect("the link goes on");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 use super::*;
+use core::time::Duration;
 use std::format;
 use std::string::String;
 use std::vec::Vec;
@@ -63,15 +64,19 @@ async fn events_come_in_order_and_end_with_the_last_link() {
 async fn waiting_reader_is_woken_by_an_event_and_by_the_end() {
     let inbox = Inbox::new(8);
     let feed = inbox.feed();
-    let reader = tokio::spawn({
+    let waiting = || {
         let inbox = Arc::clone(&inbox);
-        async move { drain(&inbox).await }
-    });
+        let next = async move { inbox.next().await };
+        tokio::spawn(tokio::time::timeout(Duration::from_secs(10), next))
+    };
+    let reader = waiting();
     tokio::task::yield_now().await;
     feed.push(numbered(0));
+    assert!(matches!(reader.await.unwrap(), Ok(Some(Event::Unsubscribed { .. }))));
+    let reader = waiting();
     tokio::task::yield_now().await;
     drop(feed);
-    assert_eq!(reader.await.unwrap(), ["0"]);
+    assert!(matches!(reader.await.unwrap(), Ok(None)));
 }
 
 #[tokio::test]

@@ -90,6 +90,12 @@ impl Network for FakeNetwork {
     }
 }
 
+/// Fails where something would never come. The deadline is waited out by a failing test alone.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(Duration::from_secs(10), future).await;
+    done.expect("it never came")
+}
+
 impl Broker {
     fn tell(&self, input: Input) {
         self.inputs.send(Ok(input)).unwrap();
@@ -116,7 +122,7 @@ impl Broker {
     }
 
     async fn asked(&mut self) -> Asked {
-        self.asked.recv().await.unwrap()
+        soon(self.asked.recv()).await.unwrap()
     }
 
     /// The payload of the next PUBLISH, which must be on this topic.
@@ -176,7 +182,7 @@ impl Fixture {
 
     /// The next connection that is tried.
     async fn dialed(&mut self) -> Broker {
-        self.brokers.recv().await.unwrap()
+        soon(self.brokers.recv()).await.unwrap()
     }
 
     async fn connected(&mut self) -> Broker {
@@ -200,9 +206,13 @@ impl Fixture {
         self.command(Command::Subscribe { filter, qos }).await;
     }
 
+    async fn event(&self) -> Option<Event> {
+        soon(self.inbox.next()).await
+    }
+
     async fn message(&self) -> Message {
         loop {
-            if let Event::Message(message) = self.inbox.next().await.unwrap() {
+            if let Event::Message(message) = self.event().await.unwrap() {
                 return message;
             }
         }
@@ -389,12 +399,12 @@ async fn answers_to_subscriptions_are_events() {
         broker.tell(Input::Requested { id });
         broker.tell(Input::Subscribed { id, granted });
     }
-    let up = fixture.inbox.next().await;
+    let up = fixture.event().await;
     assert!(matches!(up, Some(Event::LinkUp { link: Link::Tcp, .. })));
-    let granted = fixture.inbox.next().await;
+    let granted = fixture.event().await;
     assert!(matches!(granted, Some(Event::Subscribed { filter, qos, .. })
         if filter == "clear/a" && qos == QoS::AtMostOnce));
-    let refused = fixture.inbox.next().await;
+    let refused = fixture.event().await;
     assert!(matches!(refused, Some(Event::SubscribeFailed { filter, .. }) if filter == "clear/b"));
 }
 
@@ -414,7 +424,7 @@ async fn disconnect_waits_for_what_was_accepted() {
     broker.tell(Input::Acknowledged { id: 1 });
     assert_eq!(broker.asked().await, Asked::Disconnect);
     broker.tell(Input::Disconnected);
-    while fixture.inbox.next().await.is_some() {}
+    while fixture.event().await.is_some() {}
 }
 
 #[tokio::test]
@@ -422,7 +432,7 @@ async fn disconnect_without_anything_to_send_needs_no_connection() {
     let mut fixture = Fixture::start();
     let broker = fixture.dialed().await;
     fixture.command(Command::Disconnect).await;
-    assert!(fixture.inbox.next().await.is_none());
+    assert!(fixture.event().await.is_none());
     drop(broker);
 }
 
@@ -442,7 +452,7 @@ async fn unread_messages_of_qos_0_are_counted_and_others_kept() {
     settle().await;
     let (mut levels, mut missed) = (Vec::new(), 0);
     while levels.len() < EVENTS - 1 + 5 {
-        match fixture.inbox.next().await.unwrap() {
+        match fixture.event().await.unwrap() {
             Event::Message(message) => levels.push(message.qos),
             Event::Missed { count } => missed += count,
             _ => {}
@@ -463,7 +473,7 @@ async fn message_that_cannot_be_sealed_is_reported_and_the_next_goes_out() {
     broker.published("clear/b").await;
     let mut failed = Vec::new();
     while failed.len() < 2 {
-        if let Some(Event::PublishFailed { topic, reason }) = fixture.inbox.next().await {
+        if let Some(Event::PublishFailed { topic, reason }) = fixture.event().await {
             failed.push((topic, reason));
         }
     }
@@ -478,7 +488,7 @@ async fn report_that_fits_nothing_ends_the_connection() {
     let broker = fixture.connected().await;
     broker.tell(Input::Published { id: 1 });
     loop {
-        if let Some(Event::LinkDown { error, .. }) = fixture.inbox.next().await {
+        if let Some(Event::LinkDown { error, .. }) = fixture.event().await {
             assert_eq!(error, LinkError::Protocol);
             break;
         }
