@@ -77,10 +77,13 @@ impl<T> Scopes<T> {
         self.map.get_mut(&name)
     }
 
-    /// Enters `value`; when the cache is full, it starts afresh.
+    /// Enters `value`, in place of any other when the cache is full.
     pub(super) fn insert(&mut self, name: Name<'_>, value: T) -> &mut T {
         if self.map.len() >= MAX_SCOPES {
-            self.map.clear();
+            let other = self.map.keys().next().cloned();
+            if let Some(other) = other {
+                self.map.remove(&other);
+            }
         }
         self.map.entry(name.to_owned()).insert(value).into_mut()
     }

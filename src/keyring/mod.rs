@@ -230,6 +230,16 @@ impl LiveKey {
         self.state.opens(now)
     }
 
+    /// Takes over what another grant of the same key allows.
+    const fn unite(&mut self, other: &Self) {
+        if matches!(other.state, State::Active) {
+            self.state = State::Active;
+        }
+        if self.sender.is_none() {
+            self.sender = other.sender;
+        }
+    }
+
     fn is(&self, other: &Self) -> bool {
         use subtle::ConstantTimeEq;
         self.suite == other.suite && bool::from(self.key.expose().ct_eq(other.key.expose()))
@@ -281,9 +291,9 @@ impl Keyring {
     pub(crate) fn live_keys(&self, scope: ScopeRef<'_>, suite: Suite) -> LiveKeys {
         let mut live = LiveKeys::default();
         for key in self.grants.iter().filter_map(|grant| grant.derive(scope, suite)) {
-            match live.keys.iter().find(|older| older.kid == key.kid) {
+            match live.keys.iter_mut().find(|older| older.kid == key.kid) {
                 // a root and a node of one generation give the same key
-                Some(older) if older.is(&key) => {}
+                Some(older) if older.is(&key) => older.unite(&key),
                 Some(_) => live.collision = Some(KeyCollision { kid: key.kid }),
                 None => live.keys.push(key),
             }

@@ -39,6 +39,12 @@ fn a_root_and_a_node_of_one_generation_are_one_key() {
 }
 
 #[test]
+fn a_key_that_is_granted_twice_may_do_what_either_grant_allows() {
+    let pending = shared(1).with_state(State::Pending);
+    assert_eq!(sealing(vec![pending, shared(1)]), Ok(1));
+}
+
+#[test]
 fn a_retiring_key_opens_until_its_last_second() {
     let retiring = State::Retiring { not_after: Some(100) };
     assert!(retiring.opens(Some(100_999)));

@@ -513,6 +513,7 @@ fn check_binding(rule: &Rule, carried_filter: Option<&str>) -> Result<(), RuleEr
     }
     match carried_filter.map(TopicFilter::parse) {
         Some(Err(error)) => Err(RuleError::CarriedFilter(error)),
+        Some(Ok(filter)) if filter.share_group().is_some() => Err(RuleError::SharedTopic),
         _ => Ok(()),
     }
 }

@@ -29,8 +29,8 @@ pub trait CounterStore {
     fn reserve(&mut self, count: u32) -> Result<Range<u32>, Self::Error>;
 }
 
-/// Counters that are durable and not used yet.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// Counters that are durable and not used yet. Not `Clone`: a copy would use them again.
+#[derive(Debug, Default)]
 pub struct Lease {
     next: u32,
     end: u32,

@@ -186,11 +186,11 @@ impl CounterStore for CounterFile {
     }
 
     fn reserve(&mut self, count: u32) -> Result<Range<u32>, CounterFileError> {
-        let found = read(&self.path, self.number)?;
-        if found != self.reserved {
+        let start = read(&self.path, self.number)?;
+        // it is higher after a write of ours that failed late: those counters are given up
+        if start < self.reserved {
             return Err(lost(&self.path, Lost::RanBackwards));
         }
-        let start = self.reserved;
         let end = start.saturating_add(count).min(MAX_COUNTER.saturating_add(1));
         if start >= end && count > 0 {
             return Err(CounterFileError::Exhausted);
@@ -360,6 +360,14 @@ mod tests {
         fs::write(&path, old).unwrap();
         let error = store.reserve(64).unwrap_err();
         assert!(matches!(error, CounterFileError::CounterLost { why: Lost::RanBackwards, .. }));
+    }
+
+    #[test]
+    fn counters_of_a_write_that_failed_late_are_given_up() {
+        let (_dir, path) = provisioned();
+        let mut store = open(&path).unwrap();
+        write(&path, number(5), 64).unwrap();
+        assert_eq!(store.reserve(64).unwrap(), 64..128);
     }
 
     #[test]
