@@ -26,7 +26,7 @@ const CLIENT_ID: &str = "any-client";
 fn guard() -> Result<Guard, Box<dyn Error>> {
     let policy = Policy::new(vec![Rule::sealed(["sensor/#"]).timestamp(true).build()?]);
     let shared = SharedKey::take(&mut b"32 bytes for an example, no more".to_owned());
-    let keyring = Keyring::new(vec![Grant::shared(&shared, "example")]);
+    let keyring = Keyring::new(vec![Grant::shared(&shared, "example")?]);
     // this client has a plain link alone
     Ok(Guard::new(policy, keyring, Links::Tcp)?)
 }

@@ -25,7 +25,7 @@ use mqtt_seal::topic::TopicName;
 fn sealer_and_opener_allocate_nothing_after_the_first_message() {
     let topic = TopicName::parse("sensor/temp").unwrap();
     for suite in Suite::ALL {
-        let root = schedule::root(&SharedKey::take(&mut [7; 32]), "realm");
+        let root = schedule::root(&SharedKey::take(&mut [7; 32]), "realm").unwrap();
         let scope = || schedule::path_scope(&root, topic.path(2), suite);
         let mut sealer = Sealer::new(&scope(), suite, &mut getrandom::SysRng, 0, &[]).unwrap();
         let mut opener = Opener::<4>::new(scope(), suite).unwrap();
@@ -51,7 +51,8 @@ fn sealer_and_opener_allocate_nothing_after_the_first_message() {
 #[test]
 fn guard_allocates_nothing_for_a_known_sender_and_topic() {
     let policy = || Policy::new(vec![Rule::sealed(["#"]).build().unwrap()]);
-    let keyring = || Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [7; 32]), "realm")]);
+    let keyring =
+        || Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [7; 32]), "realm").unwrap()]);
     let (mut tx, _) = Guard::new(policy(), keyring(), Links::Tcp).unwrap().split();
     let (_, mut rx) = Guard::new(policy(), keyring(), Links::Tcp).unwrap().split();
     let (mut sealed, mut payload) = (Vec::new(), Vec::new());

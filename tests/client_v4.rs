@@ -39,7 +39,7 @@ fn guard(links: Links) -> Guard {
 
 fn guard_with_key(links: Links, key: u8) -> Guard {
     let shared = SharedKey::take(&mut [key; 32]);
-    let keyring = Keyring::new(vec![Grant::shared(&shared, "test")]);
+    let keyring = Keyring::new(vec![Grant::shared(&shared, "test").unwrap()]);
     Guard::new(policy(), keyring, links).unwrap()
 }
 
@@ -439,7 +439,8 @@ async fn tls_topics_never_go_over_the_plain_link() {
 async fn link_that_no_rule_needs_is_not_opened() {
     let (certs, broker) = broker();
     let rule = Rule::sealed(["#"]).build().unwrap();
-    let keyring = Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [7; 32]), "test")]);
+    let keyring =
+        Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [7; 32]), "test").unwrap()]);
     let guard = Guard::new(Policy::new(vec![rule]), keyring, Links::Both).unwrap();
     let options = options()
         .tcp(mqtt("never-seen", broker.tcp_port()))

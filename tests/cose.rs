@@ -65,7 +65,7 @@ fn to_hex(bytes: &[u8]) -> String {
 /// A shared key of its own for each suite, and the scope key of [`TOPIC`] below it.
 fn keys(suite: Suite) -> (SharedKey, ScopeKey) {
     let shared = SharedKey::take(&mut random());
-    let root = schedule::root(&shared, REALM);
+    let root = schedule::root(&shared, REALM).unwrap();
     let scope = schedule::path_scope(&root, topic().path(2), suite);
     (shared, scope)
 }
@@ -101,7 +101,7 @@ fn by_guard(suite: Suite) -> Vec<Value> {
     let (shared, scope) = keys(suite);
     let rule = Rule::sealed(["plant/#"]).suite(suite).properties(PropertyHandling::Bind);
     let rule = rule.scope(Scope::Path { depth: 2 }).build().unwrap();
-    let keyring = Keyring::new(vec![Grant::shared(&shared, REALM).with_suite(suite)]);
+    let keyring = Keyring::new(vec![Grant::shared(&shared, REALM).unwrap().with_suite(suite)]);
     let guard = Guard::new(Policy::new(vec![rule]), keyring, Links::Tcp).unwrap();
     let (mut tx, _) = guard.split();
     tx.connected("sensor-7");

@@ -50,7 +50,7 @@ fn policy() -> Policy {
 }
 
 fn keyring(key: u8) -> Keyring {
-    Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [key; 32]), "tests")])
+    Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [key; 32]), "tests").unwrap()])
 }
 
 /// Where a client connects.

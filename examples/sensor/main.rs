@@ -110,7 +110,7 @@ fn guard() -> Result<Guard, Box<dyn Error>> {
     };
     let policy = Policy::new(Cell::ALL.into_iter().map(rule).collect::<Result<_, _>>()?);
     let shared = SharedKey::take(&mut b"32 bytes for an example, no more".to_owned());
-    let keyring = Keyring::new(vec![Grant::shared(&shared, "example")]);
+    let keyring = Keyring::new(vec![Grant::shared(&shared, "example")?]);
     Ok(Guard::new(policy, keyring, Links::Both)?)
 }
 

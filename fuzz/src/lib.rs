@@ -46,7 +46,7 @@ pub static POLICY: LazyLock<Policy> = LazyLock::new(policy);
 
 /// The key from which all others come.
 static ROOT: LazyLock<RootKey> =
-    LazyLock::new(|| schedule::root(&SharedKey::take(&mut [7; 32]), "acme-prod"));
+    LazyLock::new(|| schedule::root(&SharedKey::take(&mut [7; 32]), "acme-prod").unwrap());
 
 fn policy() -> Policy {
     let named = |name: &str| Scope::Named(name.into());

@@ -13,7 +13,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let policy = Policy::new(vec![Rule::sealed(["sensor/#"]).build()?]);
 //! let shared = SharedKey::take(&mut [7; 32]); // 32 random bytes, from your provisioning
-//! let keyring = Keyring::new(vec![Grant::shared(&shared, "acme-prod")]);
+//! let keyring = Keyring::new(vec![Grant::shared(&shared, "acme-prod")?]);
 //! let guard = Guard::new(policy, keyring, Links::Tcp)?;
 //!
 //! let options = ClientOptions::new().tcp(MqttOptions::new("sensor-7", "localhost", 1883));

@@ -17,7 +17,7 @@
 //!
 //! let suite = Suite::default();
 //! let topic = TopicName::parse("sensor/temp")?;
-//! let root = schedule::root(&SharedKey::take(&mut [7; 32]), "acme-prod");
+//! let root = schedule::root(&SharedKey::take(&mut [7; 32]), "acme-prod")?;
 //! let scope = schedule::path_scope(&root, topic.path(2), suite);
 //! let mut sealer = Sealer::new(&scope, suite, &mut getrandom::SysRng, 0, &[])?;
 //! let mut buf = [0; 64];

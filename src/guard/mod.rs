@@ -10,7 +10,7 @@
 //! let guard = || {
 //!     let policy = Policy::new(vec![Rule::sealed(["sensor/#"]).build()?]);
 //!     let shared = SharedKey::take(&mut [7; 32]); // 32 random bytes, from your provisioning
-//!     let keyring = Keyring::new(vec![Grant::shared(&shared, "acme-prod")]);
+//!     let keyring = Keyring::new(vec![Grant::shared(&shared, "acme-prod")?]);
 //!     Ok::<_, Box<dyn std::error::Error>>(Guard::new(policy, keyring, Links::Tcp)?)
 //! };
 //! let (mut tx, _) = guard()?.split();

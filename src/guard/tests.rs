@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use std::{format, string::ToString, vec, vec::Vec};
 
 fn keyring(byte: u8) -> Keyring {
-    Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [byte; 32]), "realm")])
+    Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [byte; 32]), "realm").unwrap()])
 }
 
 fn guard(rules: Vec<Rule>, links: Links) -> (GuardTx, GuardRx) {
@@ -220,7 +220,7 @@ fn a_refused_message_leaves_nothing_in_the_buffer() {
 
 #[test]
 fn a_grant_opens_exactly_its_part_of_the_tree() {
-    let root = || crate::schedule::root(&SharedKey::take(&mut [7; 32]), "realm");
+    let root = || crate::schedule::root(&SharedKey::take(&mut [7; 32]), "realm").unwrap();
     let suite = Suite::default();
     let path = |text: &'static str, depth| TopicName::parse(text).unwrap().path(depth);
     let rules = || vec![Rule::sealed(["#"]).scope(Scope::Path { depth: 2 }).build().unwrap()];

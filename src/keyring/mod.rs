@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
-use crate::schedule;
+use crate::schedule::{self, RealmError};
 use crate::secret::{NodeKey, RootKey, ScopeKey, SharedKey};
 use crate::suite::Suite;
 use crate::topic::PathScope;
@@ -109,9 +109,11 @@ impl Grant {
     }
 
     /// The root key of `realm` under a shared key.
-    #[must_use]
-    pub fn shared(key: &SharedKey, realm: &str) -> Self {
-        Self::root(schedule::root(key, realm))
+    ///
+    /// # Errors
+    /// [`RealmError`] if `realm` has more than 64 bytes or contains U+0000.
+    pub fn shared(key: &SharedKey, realm: &str) -> Result<Self, RealmError> {
+        schedule::root(key, realm).map(Self::root)
     }
 
     /// A root key.

@@ -3,7 +3,7 @@ use crate::topic::TopicName;
 use std::{string::ToString, vec};
 
 fn shared(byte: u8) -> Grant {
-    Grant::shared(&SharedKey::take(&mut [byte; 32]), "realm")
+    Grant::shared(&SharedKey::take(&mut [byte; 32]), "realm").unwrap()
 }
 
 fn scope() -> ScopeRef<'static> {
@@ -32,7 +32,7 @@ fn only_the_active_generation_seals() {
 
 #[test]
 fn a_root_and_a_node_of_one_generation_are_one_key() {
-    let root = schedule::root(&SharedKey::take(&mut [1; 32]), "realm");
+    let root = schedule::root(&SharedKey::take(&mut [1; 32]), "realm").unwrap();
     let path = TopicName::parse("plant").unwrap().path(1);
     let node = schedule::node(&schedule::root_node(&root), "plant");
     assert_eq!(sealing(vec![Grant::root(root), Grant::node(path, node)]), Ok(1));
@@ -76,7 +76,7 @@ fn colliding() -> [Grant; 2] {
         }
         let realm = key["realm"].as_str().unwrap();
         let generation = u32::try_from(i).unwrap();
-        Grant::shared(&SharedKey::take(&mut bytes), realm).with_generation(generation)
+        Grant::shared(&SharedKey::take(&mut bytes), realm).unwrap().with_generation(generation)
     })
 }
 

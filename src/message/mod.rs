@@ -8,7 +8,7 @@
 //! use mqtt_seal::{schedule, secret::SharedKey, suite::Suite, topic::TopicName};
 //!
 //! let shared = SharedKey::take(&mut [7; 32]); // 32 random bytes, from your provisioning
-//! let root = schedule::root(&shared, "acme-prod");
+//! let root = schedule::root(&shared, "acme-prod")?;
 //! let topic = TopicName::parse("sensor/temp")?;
 //! let suite = Suite::default();
 //!

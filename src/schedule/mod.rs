@@ -3,6 +3,8 @@
 //! `info(label, ctx, L) = "mqtt-seal v1 " ‖ label ‖ 0x00 ‖ u16(L) ‖ ctx`; every label has one fixed
 //! shape of `ctx`, so that no two uses of HKDF (RFC 5869, SHA-256) share an info.
 
+use core::fmt;
+
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
@@ -24,11 +26,52 @@ const SID: &[u8] = b"sid";
 /// Longest realm in bytes (SPEC §1).
 pub const MAX_REALM_LEN: usize = 64;
 
-/// RK: the shared key within `realm`, whose first [`MAX_REALM_LEN`] bytes count.
-#[must_use]
-pub fn root(shared_key: &SharedKey, realm: &str) -> RootKey {
+/// Why a text is no realm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RealmError {
+    /// It has more than [`MAX_REALM_LEN`] bytes.
+    TooLong {
+        /// The number of bytes that it has.
+        len: usize,
+    },
+    /// It contains U+0000.
+    Nul,
+}
+
+impl fmt::Display for RealmError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { len } => write!(
+                f,
+                "a realm has at most {MAX_REALM_LEN} bytes, this one has {len}: shorten it"
+            ),
+            Self::Nul => f.write_str("a realm must not contain U+0000: remove it"),
+        }
+    }
+}
+
+impl core::error::Error for RealmError {}
+
+/// Checks the name of a realm.
+///
+/// # Errors
+/// [`RealmError`] with the rule that it breaks.
+pub fn check_realm(realm: &str) -> Result<(), RealmError> {
+    match realm.len() {
+        len if len > MAX_REALM_LEN => Err(RealmError::TooLong { len }),
+        _ if realm.contains('\0') => Err(RealmError::Nul),
+        _ => Ok(()),
+    }
+}
+
+/// RK: the shared key within `realm`.
+///
+/// # Errors
+/// [`RealmError`] if `realm` is none.
+pub fn root(shared_key: &SharedKey, realm: &str) -> Result<RootKey, RealmError> {
+    check_realm(realm)?;
     let realm = realm.as_bytes();
-    let realm = realm.get(..MAX_REALM_LEN).unwrap_or(realm);
     let len = u16::try_from(realm.len()).unwrap_or(u16::MAX).to_be_bytes();
     let mut salt = [0; ROOT_SALT.len() + 2 + MAX_REALM_LEN];
     let parts = ROOT_SALT.iter().chain(&len).chain(realm);
@@ -41,7 +84,7 @@ pub fn root(shared_key: &SharedKey, realm: &str) -> RootKey {
     let (mut prk, _) = Hkdf::<Sha256>::extract(Some(salt), shared_key.expose());
     let key = RootKey::take(prk.as_mut());
     prk.zeroize();
-    key
+    Ok(key)
 }
 
 /// `NK_0`: the node of no levels.

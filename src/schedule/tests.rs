@@ -6,7 +6,7 @@ fn shared() -> SharedKey {
 
 #[test]
 fn a_node_and_a_named_scope_of_one_text_have_different_keys() {
-    let root = root(&shared(), "r");
+    let root = root(&shared(), "r").unwrap();
     let path = crate::topic::TopicName::parse("a").unwrap().path(1);
     let suite = Suite::ChaCha20Poly1305;
     assert_ne!(path_scope(&root, path, suite).expose(), named_scope(&root, "a", suite).expose());

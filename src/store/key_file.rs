@@ -47,13 +47,14 @@ use std::path::Path;
 
 use zeroize::{Zeroize, Zeroizing};
 
-pub use error::{GenerateError, KeyFault, KeyFileError, RealmError, WriteKeyFileError};
+pub use crate::schedule::RealmError;
+pub use error::{GenerateError, KeyFault, KeyFileError, WriteKeyFileError};
 pub use fresh::{KeyFile, write_new};
 
 use super::position::Located;
 use super::section::{Section, document};
 use crate::keyring::Keyring;
-use crate::schedule::MAX_REALM_LEN;
+use crate::schedule::check_realm;
 
 /// Longest key file in bytes: some thousand grants.
 pub const MAX_FILE_LEN: u64 = 1024 * 1024;
@@ -210,15 +211,6 @@ fn mask(value: &str, masked: &mut String) {
             _ => {}
         }
         before = c;
-    }
-}
-
-// SPEC §1, "realm"
-fn check_realm(realm: &str) -> Result<(), RealmError> {
-    match realm {
-        _ if realm.len() > MAX_REALM_LEN => Err(RealmError::TooLong { len: realm.len() }),
-        _ if realm.contains('\0') => Err(RealmError::Nul),
-        _ => Ok(()),
     }
 }
 

@@ -70,7 +70,8 @@ pub(crate) fn shared_key(case: &Value) -> SharedKey {
 }
 
 pub(crate) fn keyring(keys: &[Value]) -> Keyring {
-    let grant = |key| Grant::shared(&shared_key(key), text(key, "realm")).with_suite(suite(key));
+    let grant =
+        |key| Grant::shared(&shared_key(key), text(key, "realm")).unwrap().with_suite(suite(key));
     Keyring::new(keys.iter().map(grant).collect())
 }
 

@@ -29,7 +29,7 @@ fn check_sid(scope: &ScopeKey, sid: &Value) {
 fn schedule_gives_every_key_of_the_vectors() {
     for case in list(&read("keys.json"), "cases") {
         let suite = suite(case);
-        let root = schedule::root(&shared_key(case), text(case, "realm"));
+        let root = schedule::root(&shared_key(case), text(case, "realm")).unwrap();
         assert_eq!(to_hex(root.expose()), text(case, "rk"), "{case}");
         let scope = if let Some(levels) = case["scope"]["path"].as_array() {
             let mut node = schedule::root_node(&root);

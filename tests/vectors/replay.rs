@@ -101,7 +101,7 @@ impl Message<'_> {
     }
 
     fn scope(&self) -> ScopeKey {
-        let root = schedule::root(&shared_key(&self.text("key", "k")), "r");
+        let root = schedule::root(&shared_key(&self.text("key", "k")), "r").unwrap();
         let topic = self.topic();
         let path = TopicName::parse(&topic).unwrap().path(1);
         schedule::path_scope(&root, path, Suite::default())
@@ -148,7 +148,7 @@ fn messages(case: &Value) -> Vec<Message<'_>> {
 
 fn guard(case: &Value, messages: &[Message<'_>]) -> GuardRx {
     let keys: BTreeSet<String> = messages.iter().map(|message| message.text("key", "k")).collect();
-    let grants = keys.iter().map(|name| Grant::shared(&shared_key(name), "r")).collect();
+    let grants = keys.iter().map(|name| Grant::shared(&shared_key(name), "r").unwrap()).collect();
     let replay = if case["policy"] == "off" { Replay::Off } else { Replay::Window };
     let rule = Rule::sealed(["#"]).scope(Scope::Path { depth: 1 }).replay(replay).build().unwrap();
     let guard = Guard::new(Policy::new(vec![rule]), Keyring::new(grants), Links::Tcp).unwrap();

@@ -36,7 +36,7 @@ pub(crate) fn bound<'a>(rule: &Rule, topic: TopicName<'a>) -> Option<TopicName<'
 }
 
 pub(crate) fn scope_key(case: &Value, rule: &Rule, topic: TopicName<'_>) -> ScopeKey {
-    let root = schedule::root(&shared_key(&case["key"]), text(&case["key"], "realm"));
+    let root = schedule::root(&shared_key(&case["key"]), text(&case["key"], "realm")).unwrap();
     let suite = suite(&case["key"]);
     match rule.scope() {
         Scope::Named(name) => schedule::named_scope(&root, name, suite),

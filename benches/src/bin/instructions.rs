@@ -182,7 +182,7 @@ fn aad(suite: Suite) -> Vec<u8> {
 }
 
 fn scope(suite: Suite) -> ScopeKey {
-    let root = schedule::root(&SharedKey::take(&mut [7; 32]), "realm");
+    let root = schedule::root(&SharedKey::take(&mut [7; 32]), "realm").unwrap();
     schedule::path_scope(&root, TopicName::parse(TOPIC).unwrap().path(1), suite)
 }
 
@@ -192,7 +192,7 @@ fn sealer(suite: Suite) -> Sealer {
 
 fn guard(suite: Suite) -> (GuardTx, GuardRx) {
     let policy = Policy::new(vec![Rule::sealed(["plant/#"]).suite(suite).build().unwrap()]);
-    let keyring = Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [7; 32]), "realm")]);
+    let keyring = Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [7; 32]), "realm").unwrap()]);
     Guard::with_entropy(policy, keyring, Links::Tcp, Box::new(Fixed)).unwrap().split()
 }
 

@@ -147,7 +147,8 @@ const EVENTS: usize = 4;
 
 fn guard() -> Guard {
     let tcp = |rule: crate::policy::RuleBuilder| rule.transport(Transport::Tcp).build().unwrap();
-    let keyring = Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [7; 32]), "test")]);
+    let keyring =
+        Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [7; 32]), "test").unwrap()]);
     let policy = Policy::new(vec![tcp(Rule::clear(["clear/#"])), tcp(Rule::sealed(["sealed/#"]))]);
     Guard::new(policy, keyring, Links::Tcp).unwrap()
 }

@@ -45,7 +45,8 @@ fn hand_over(outbox: &mut Outbox) -> Vec<String> {
 
 fn guard() -> GuardTx {
     let rule = Rule::sealed(["#"]).transport(Transport::Tcp).build();
-    let keyring = Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [7; 32]), "test")]);
+    let keyring =
+        Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [7; 32]), "test").unwrap()]);
     let policy = Policy::new(vec![rule.unwrap()]);
     Guard::new(policy, keyring, Links::Tcp).unwrap().split().0
 }

@@ -3,7 +3,7 @@ use crate::message::{Sealer, danger};
 use std::{vec, vec::Vec};
 
 fn scope(suite: Suite) -> ScopeKey {
-    let root = schedule::root(&crate::secret::SharedKey::take(&mut [5; 32]), "r");
+    let root = schedule::root(&crate::secret::SharedKey::take(&mut [5; 32]), "r").unwrap();
     schedule::named_scope(&root, "s", suite)
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::policy::{MAX_SCOPE_DEPTH, RuleError};
-use crate::schedule::MAX_REALM_LEN;
+use crate::schedule::RealmError;
 use crate::secret::KEY_LEN;
 use crate::session::NoEntropy;
 use crate::store::position::{Located, Position};
@@ -246,35 +246,6 @@ impl KeyFault {
 }
 
 impl core::error::Error for KeyFault {}
-
-/// Why a text is no realm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RealmError {
-    /// It has more than 64 bytes.
-    TooLong {
-        /// The number of bytes that it has.
-        len: usize,
-    },
-    /// It contains U+0000.
-    Nul,
-}
-
-impl fmt::Display for RealmError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLong { len } => {
-                write!(
-                    f,
-                    "a realm has at most {MAX_REALM_LEN} bytes, this one has {len}: shorten it"
-                )
-            }
-            Self::Nul => f.write_str("a realm must not contain U+0000: remove it"),
-        }
-    }
-}
-
-impl core::error::Error for RealmError {}
 
 /// Why there is no fresh key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

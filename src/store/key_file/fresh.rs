@@ -9,8 +9,9 @@ use std::path::Path;
 use base64ct::{Base64, Encoding};
 use zeroize::Zeroizing;
 
-use super::{GenerateError, WriteKeyFileError, check_realm};
+use super::{GenerateError, WriteKeyFileError};
 use crate::keyring::{Grant, Keyring};
+use crate::schedule::check_realm;
 use crate::secret::{KEY_LEN, SharedKey};
 use crate::session::Entropy;
 
@@ -42,7 +43,8 @@ impl KeyFile {
     /// The keyring that will be read from the file.
     #[must_use]
     pub fn keyring(&self) -> Keyring {
-        Keyring::new(alloc::vec![Grant::shared(&self.key, &self.realm)])
+        // the realm was checked when this was made
+        Keyring::new(Grant::shared(&self.key, &self.realm).into_iter().collect())
     }
 
     fn text(&self) -> Zeroizing<String> {

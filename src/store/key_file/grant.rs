@@ -47,7 +47,7 @@ pub(super) fn grant(section: Section<'_>, realm: &str) -> Parsed<Grant> {
 fn shared(section: Section<'_>, realm: &str) -> Parsed<Grant> {
     refuse(section, &["path", "name"], "shared")?;
     let key = SharedKey::take(&mut *key(section)?);
-    Ok(Grant::shared(&key, realm))
+    Grant::shared(&key, realm).map_err(|error| Located::new(section.at, KeyFault::Realm(error)))
 }
 
 fn root(section: Section<'_>) -> Parsed<Grant> {

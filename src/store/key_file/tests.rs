@@ -64,7 +64,7 @@ fn assert_opens_the_same(text: &str, grant: Grant) {
 #[test]
 fn every_kind_of_grant_opens_what_it_should() {
     let (suite, aes) = (Suite::default(), Suite::Aes256GcmCommit);
-    let shared = || Grant::shared(&SharedKey::take(&mut key()), "r");
+    let shared = || Grant::shared(&SharedKey::take(&mut key()), "r").unwrap();
     let scope = |scope, suite| Grant::scope(scope, suite, ScopeKey::take(&mut key()));
     assert_opens_the_same(&granted("kind = \"shared\""), shared());
     let root = Grant::root(RootKey::take(&mut key()));
