@@ -1,5 +1,5 @@
-//! A policy that was read is written down again, read again, and is the same. An error names a
-//! place that exists.
+//! A policy that was read has the settings of its text, and is the same when it is written down
+//! and read again. An error names a place that exists.
 #![no_main]
 
 use std::fmt::Write;
@@ -10,6 +10,7 @@ use mqtt_seal::policy::{
 };
 use mqtt_seal::store::policy_file::{self, PolicyFileError};
 use mqtt_seal::topic::TopicFilter;
+use toml::{Table, Value};
 
 fuzz_target!(|text: &str| {
     let policy = match policy_file::parse(text) {
@@ -26,6 +27,12 @@ fuzz_target!(|text: &str| {
         }
     };
     assert!(!policy.rules().is_empty());
+    // numbers that no i64 holds are an error there and the largest number here
+    if let Ok(table) = text.parse::<Table>() {
+        let rules = table["rule"].as_array().expect("a list");
+        assert_eq!(policy.rules().len(), rules.len());
+        policy.rules().iter().zip(rules).for_each(|(rule, text)| compare(rule, text));
+    }
     let mut written = String::new();
     for rule in policy.rules() {
         assert!(rule.topics().count() > 0);
@@ -34,6 +41,26 @@ fuzz_target!(|text: &str| {
     let again = policy_file::parse(&written).unwrap_or_else(|error| panic!("{error} in {written}"));
     assert_eq!(format!("{policy:?}"), format!("{again:?}"));
 });
+
+fn compare(rule: &Rule, text: &Value) {
+    let topics: Vec<&str> =
+        text["topics"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    assert!(rule.topics().map(TopicFilter::as_str).eq(topics));
+    assert_eq!(rule.payload() == Payload::Sealed, text["payload"].as_str() == Some("sealed"));
+    let or = |key, default| text.get(key).and_then(Value::as_str).unwrap_or(default);
+    assert_eq!(rule.suite().name(), or("suite", "chacha20-poly1305"));
+    assert_eq!(format!("{:?}", rule.replay()).to_lowercase(), or("replay", "window"));
+    assert_eq!(format!("{:?}", rule.retain()).to_lowercase(), or("retain", "refuse"));
+    assert_eq!(format!("{:?}", rule.properties()).to_lowercase(), or("properties", "carry"));
+    assert_eq!(
+        rule.carried_filter().map(TopicFilter::as_str),
+        text.get("carried_filter").and_then(Value::as_str)
+    );
+    let number = |key, default| text.get(key).and_then(Value::as_integer).unwrap_or(default);
+    assert_eq!(i64::try_from(rule.pad()), Ok(number("pad", 0)));
+    assert_eq!(i64::try_from(rule.max_packet()), Ok(number("max_packet", 256 * 1024)));
+    assert_eq!(rule.timestamp(), text.get("timestamp").and_then(Value::as_bool).unwrap_or(false));
+}
 
 fn write_rule(rule: &Rule, out: &mut String) {
     let topics: Vec<String> = rule.topics().map(TopicFilter::as_str).map(quoted).collect();
