@@ -69,6 +69,7 @@ impl Inbox {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "moved once, from the queue to whoever polls")]
 enum Next {
     Event(Event),
     Wait,

@@ -55,6 +55,10 @@ impl<K: core::hash::Hash + Eq + Copy, V> Lru<K, V> {
     }
 
     fn index(&self, key: &K) -> Option<u32> {
+        // the stream of the last message, as a rule
+        if self.nodes.get(place(self.newest)).is_some_and(|node| node.key == *key) {
+            return Some(self.newest);
+        }
         self.table
             .find(self.hash(key), |index| {
                 self.nodes.get(place(*index)).is_some_and(|n| n.key == *key)
@@ -67,12 +71,20 @@ impl<K: core::hash::Hash + Eq + Copy, V> Lru<K, V> {
         self.index(key).and_then(|index| self.nodes.get(place(index))).map(|node| &node.value)
     }
 
-    /// Looks `key` up and makes it the newest.
-    pub(super) fn touch(&mut self, key: &K) -> Option<&mut V> {
+    /// Changes the value of `key`, and makes it the newest if the change succeeds. `None` if it
+    /// is not there.
+    pub(super) fn update<E>(
+        &mut self,
+        key: &K,
+        change: impl FnOnce(&mut V) -> Result<(), E>,
+    ) -> Option<Result<(), E>> {
         let index = self.index(key)?;
-        self.unlink(index);
-        self.link(index);
-        self.nodes.get_mut(place(index)).map(|node| &mut node.value)
+        let changed = change(&mut self.nodes.get_mut(place(index))?.value);
+        if changed.is_ok() && index != self.newest {
+            self.unlink(index);
+            self.link(index);
+        }
+        Some(changed)
     }
 
     /// Enters `value` as the newest under a key that is not there.
@@ -185,7 +197,14 @@ mod tests {
                     (0 | 1, Some(at)) => {
                         let entry = model.remove(at);
                         model.push(entry);
-                        prop_assert_eq!(lru.touch(&key).copied(), Some(entry.1));
+                        let mut seen = None;
+                        let see = |value: &mut usize| { seen = Some(*value); Ok::<(), ()>(()) };
+                        prop_assert_eq!(lru.update(&key, see), Some(Ok(())));
+                        prop_assert_eq!(seen, Some(entry.1));
+                    }
+                    (3, Some(_)) if time % 2 == 0 => {
+                        // what is refused is not used
+                        prop_assert_eq!(lru.update(&key, |_| Err(())), Some(Err(())));
                     }
                     (2, at) => {
                         let expected = at.map(|at| model.remove(at).1);

@@ -26,8 +26,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod aad;
 mod event;
+mod incoming;
+mod leases;
 mod lru;
+mod outgoing;
 mod rx;
 mod scopes;
 mod tx;
@@ -37,8 +41,10 @@ use alloc::{boxed::Box, sync::Arc};
 use core::fmt;
 
 pub use event::GuardEvent;
-pub use rx::{Delivery, GuardRx, Incoming, OpenError, Protection};
-pub use tx::{GuardTx, Outgoing, Plan, SealError, Sealed};
+pub use incoming::{Delivery, Incoming, OpenError, Protection, Receipt};
+pub use outgoing::{Outgoing, Plan, SealError, Sealed};
+pub use rx::GuardRx;
+pub use tx::{GuardTx, RenewError};
 pub use windows::ReplayLimits;
 
 use crate::keyring::{Keyring, ScopeRef};

@@ -6,219 +6,31 @@ use core::{fmt, ops::Range};
 use hashbrown::HashMap;
 use zeroize::Zeroize;
 
+use super::aad::AadBuffer;
 use super::event::{Events, GuardEvent};
+use super::incoming::{Delivery, Incoming, OpenError, Outer, Protection, Receipt};
+use super::lru::Lru;
 use super::scopes::{Name, Scopes};
 use super::windows::{ReplayLimits, StateKey, Windows};
 use super::{Config, MAX_SKEW_MS, bound_topic, scope_of};
 use crate::keyring::{KeyCollision, LiveKey};
 use crate::message;
-use crate::policy::{Link, Payload, Policy, PropertyHandling, Replay, Rule, TopicBinding};
+use crate::policy::{Payload, Policy, PropertyHandling, Replay, Rule, TopicBinding};
 use crate::replay::{Rejected, Verdict};
-use crate::session::{Authentic, BodyError, SessionKeys};
-use crate::topic::{TopicError, TopicName};
+use crate::session::{Authentic, SessionKeys};
+use crate::suite::Suite;
+use crate::topic::TopicName;
 use crate::wire::header::{Header, HeaderError, SessionId, TAG_LEN};
-use crate::wire::inner::{InnerHeader, Kind};
-use crate::wire::property::{Properties, Property};
+use crate::wire::inner::InnerHeader;
+use crate::wire::property::Property;
 
 /// Session keys that are kept for each scope key; more senders are derived again.
 const MAX_SESSIONS: usize = 256;
+/// Messages that wait for confirmation: what two links have packet IDs for. Of more, the oldest
+/// count as confirmed.
+const MAX_UNCONFIRMED: usize = 2 * 65_535;
 /// Failed messages of a scope that are worth a warning (SPEC §8).
 const WARN_FAILURES: u64 = 1 << 20;
-
-/// A message that arrived.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Incoming<'a> {
-    /// The topic name of the PUBLISH, its alias resolved.
-    pub topic: &'a str,
-    /// Its payload.
-    pub payload: &'a [u8],
-    /// The link it came by.
-    pub link: Link,
-    /// Its MQTT 5 properties, of the five that belong to a payload.
-    pub properties: &'a [Property<'a>],
-    /// The clock in Unix milliseconds; `None` on a device without one.
-    pub now: Option<u64>,
-}
-
-impl<'a> Incoming<'a> {
-    /// A message without properties, at a receiver without a clock.
-    #[must_use]
-    pub const fn new(topic: &'a str, payload: &'a [u8], link: Link) -> Self {
-        Self { topic, payload, link, properties: &[], now: None }
-    }
-
-    /// With these MQTT 5 properties.
-    #[must_use]
-    pub const fn properties(mut self, properties: &'a [Property<'a>]) -> Self {
-        self.properties = properties;
-        self
-    }
-
-    /// At this time, in Unix milliseconds.
-    #[must_use]
-    pub const fn at(mut self, now: Option<u64>) -> Self {
-        self.now = now;
-        self
-    }
-}
-
-/// How a delivered payload was protected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Protection {
-    /// Not at all: the topic's rule allows that.
-    Clear,
-    /// Sealed by a holder of the scope's key.
-    Sealed,
-}
-
-/// What is told about a payload that is delivered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Delivery {
-    /// How the payload was protected.
-    pub protection: Protection,
-    /// What the replay state says; `None` for clear payloads.
-    pub verdict: Option<Verdict>,
-    /// Key, session and counter of a sealed payload.
-    pub proof: Option<Authentic>,
-    /// The generation of the key of a sealed payload.
-    pub generation: Option<u32>,
-    /// What the message is beside an ordinary one.
-    pub kind: Option<Kind>,
-    /// When it was sealed, in Unix milliseconds, if the sender said so.
-    pub timestamp: Option<u64>,
-    /// Seconds of validity after the timestamp, if the sender said so.
-    pub ttl: Option<u32>,
-    /// The authenticated topic that takes the place of the packet's, under
-    /// `topic_binding = "carried"`.
-    pub carried_topic: Option<String>,
-    /// PROPS as it stood inside.
-    props: Vec<u8>,
-    outer: Outer,
-}
-
-/// Which of the five properties of the packet count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outer {
-    All,
-    AllButFormat,
-    None,
-}
-
-impl Delivery {
-    fn clear() -> Self {
-        Self {
-            protection: Protection::Clear,
-            verdict: None,
-            proof: None,
-            generation: None,
-            kind: None,
-            timestamp: None,
-            ttl: None,
-            carried_topic: None,
-            props: Vec::new(),
-            outer: Outer::All,
-        }
-    }
-
-    /// The message's properties: those that came inside, then those of the packet that count.
-    pub fn properties<'a>(
-        &'a self,
-        packet: &'a [Property<'a>],
-    ) -> impl Iterator<Item = Property<'a>> {
-        let inside = Properties::parse(&self.props).unwrap_or_default();
-        inside.iter().chain(packet.iter().copied().filter(|property| match self.outer {
-            Outer::All => true,
-            Outer::AllButFormat => !matches!(property, Property::PayloadFormat(_)),
-            Outer::None => false,
-        }))
-    }
-}
-
-/// Why a message is not delivered. The application may be told the topic, the link and this;
-/// never the bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The topic is no topic name.
-    Topic(TopicError),
-    /// No rule covers the topic, or the carried topic does not belong to the rule.
-    Refused,
-    /// The rule keeps the topic to TLS, and the message came over plain TCP.
-    WrongTransport,
-    /// An empty payload: the retained value was deleted, by whom cannot be told.
-    Cleared,
-    /// A payload that was never sealed, on a topic whose rule asks for sealing.
-    ClearOnSealedTopic,
-    /// A version or a flag that this edition does not know.
-    Unsupported,
-    /// The header is cut or a number is out of range, or authentic plain text breaks the format.
-    Malformed,
-    /// Sealed under a key that is not in the keyring, or not of this scope.
-    UnknownKey,
-    /// Not made by a holder of the key, or not for this topic.
-    NotAuthentic,
-    /// Dated more than five seconds ahead of this receiver's clock.
-    NotFresh,
-    /// Authentic, and refused by the replay state.
-    Rejected(Rejected),
-}
-
-impl OpenError {
-    /// The error's name, for logs and counters.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Topic(_) => "Topic",
-            Self::Refused => "Refused",
-            Self::WrongTransport => "WrongTransport",
-            Self::Cleared => "Cleared",
-            Self::ClearOnSealedTopic => "ClearOnSealedTopic",
-            Self::Unsupported => "Unsupported",
-            Self::Malformed => "Malformed",
-            Self::UnknownKey => "UnknownKey",
-            Self::NotAuthentic => "NotAuthentic",
-            Self::NotFresh => "NotFresh",
-            Self::Rejected(Rejected::Duplicate) => "Duplicate",
-            Self::Rejected(Rejected::TooOld) => "TooOld",
-            Self::Rejected(Rejected::Stale) => "Stale",
-            Self::Rejected(Rejected::NotFresh) => "NotFresh",
-        }
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Topic(error) => return error.fmt(f),
-            Self::Rejected(rejected) => return rejected.fmt(f),
-            Self::Refused => "no rule of the policy covers the topic",
-            Self::WrongTransport => "the topic's rule asks for tls, and the message came over tcp",
-            Self::Cleared => "the payload is empty: somebody deleted the retained value",
-            Self::ClearOnSealedTopic => {
-                "the payload is not sealed, and the topic's rule asks for it"
-            }
-            Self::Unsupported => "the message has an unknown version or flag",
-            Self::Malformed => "the message is malformed",
-            Self::UnknownKey => "the message is sealed under a key that the keyring does not hold",
-            Self::NotAuthentic => "the message is not authentic",
-            Self::NotFresh => "the message is dated ahead of this clock",
-        })
-    }
-}
-
-impl core::error::Error for OpenError {}
-
-impl From<BodyError> for OpenError {
-    fn from(error: BodyError) -> Self {
-        match error {
-            BodyError::Short => Self::Malformed,
-            BodyError::NotAuthentic => Self::NotAuthentic,
-        }
-    }
-}
 
 /// What is kept for a scope to open in.
 #[derive(Debug)]
@@ -239,8 +51,10 @@ pub struct GuardRx {
     config: Arc<Config>,
     scopes: Scopes<ScopeKeys>,
     windows: Windows,
+    /// Delivered and not confirmed, where confirmation is manual.
+    unconfirmed: Option<Lru<Receipt, ()>>,
     events: Events,
-    aad: Vec<u8>,
+    aad: AadBuffer,
 }
 
 /// What authentic plain text turned out to hold, its borrowed parts copied.
@@ -256,14 +70,62 @@ impl GuardRx {
             config,
             scopes: Scopes::new(),
             windows: Windows::new(*key, ReplayLimits::default()),
+            unconfirmed: None,
             events: Events::default(),
-            aad: Vec::new(),
+            aad: AadBuffer::default(),
         }
     }
 
     /// Keeps replay state within `limits` from now on.
     pub const fn set_replay_limits(&mut self, limits: ReplayLimits) {
         self.windows.set_limits(limits);
+    }
+
+    /// From now on a delivered message counts as dealt with only after [`GuardRx::confirm`]: until
+    /// then a repetition is delivered again, as [`Verdict::Redelivered`]. For clients that
+    /// acknowledge by hand.
+    // SPEC §7.2
+    pub fn confirm_manually(&mut self) {
+        self.unconfirmed.get_or_insert_with(Lru::new);
+    }
+
+    /// The application has dealt with the message of `receipt`: its repetitions are duplicates.
+    pub fn confirm(&mut self, receipt: Receipt) {
+        if let Some(unconfirmed) = &mut self.unconfirmed {
+            unconfirmed.remove(&receipt);
+        }
+    }
+
+    fn is_unconfirmed(&self, state: StateKey, counter: u32) -> bool {
+        let receipt = Receipt { state, counter };
+        self.unconfirmed.as_ref().is_some_and(|unconfirmed| unconfirmed.get(&receipt).is_some())
+    }
+
+    /// Enters an authentic message into its window.
+    fn admit(&mut self, state: StateKey, proof: &Authentic) -> Result<Verdict, Rejected> {
+        let lost = self.windows.lost();
+        let accepted = self.windows.accept(state, proof);
+        for _ in lost..self.windows.lost() {
+            self.events.push(GuardEvent::TombstoneOverflow);
+        }
+        let counter = proof.counter();
+        match accepted {
+            Err(Rejected::Duplicate) if self.is_unconfirmed(state, counter) => {
+                Ok(Verdict::Redelivered)
+            }
+            Err(rejected) => Err(rejected),
+            Ok(()) => {
+                if let Some(unconfirmed) = &mut self.unconfirmed {
+                    // it may wait already, if its window was forgotten meanwhile
+                    unconfirmed.remove(&Receipt { state, counter });
+                    unconfirmed.insert(Receipt { state, counter }, ());
+                    if unconfirmed.len() > MAX_UNCONFIRMED {
+                        unconfirmed.pop_oldest();
+                    }
+                }
+                Ok(Verdict::New)
+            }
+        }
     }
 
     /// The next thing that the operator should know, oldest first.
@@ -341,13 +203,13 @@ impl GuardRx {
     ) -> Result<Delivery, OpenError> {
         let name = Name::new(scope_of(rule, topic), rule.suite());
         let bound = bound_topic(rule, topic);
-        let state = |windows: &Windows, topic| {
+        let state = |windows: &mut Windows, topic| {
             windows.state_key(name.scope(), header.kid, header.id, topic)
         };
         // under `carried` the topic is not known yet
         let mut key = bound
             .filter(|_| rule.replay() == Replay::Window)
-            .map(|topic| state(&self.windows, topic));
+            .map(|topic| state(&mut self.windows, topic));
         let (proof, generation) =
             self.authenticate(rule, bound, name, key, header, message, out)?;
 
@@ -357,20 +219,18 @@ impl GuardRx {
         if let Some(now) = message.now
             && contents.delivery.timestamp.is_some_and(|ts| ts > now.saturating_add(MAX_SKEW_MS))
         {
-            return Err(OpenError::NotFresh);
+            return Err(OpenError::Rejected(Rejected::NotFresh));
         }
         if rule.replay() == Replay::Window {
             let carried = contents.delivery.carried_topic.as_deref().map(TopicName::parse);
             if let Some(Ok(topic)) = carried {
-                key = Some(state(&self.windows, topic));
+                key = Some(state(&mut self.windows, topic));
             }
             let key = key.ok_or(OpenError::Malformed)?;
-            let lost = self.windows.lost();
-            self.windows.accept(key, &proof).map_err(OpenError::Rejected)?;
-            for _ in lost..self.windows.lost() {
-                self.events.push(GuardEvent::TombstoneOverflow);
-            }
-            contents.delivery.verdict = Some(Verdict::New);
+            let verdict = self.admit(key, &proof).map_err(OpenError::Rejected)?;
+            contents.delivery.verdict = Some(verdict);
+            let receipt = Receipt { state: key, counter: proof.counter() };
+            contents.delivery.receipt = self.unconfirmed.is_some().then_some(receipt);
         }
         keep(out, payload);
         Ok(contents.delivery)
@@ -402,14 +262,15 @@ impl GuardRx {
             .iter_mut()
             .find(|key| key.key.kid == header.kid && key.key.opens(message.now))
             .ok_or(OpenError::UnknownKey)?;
-        let start = header.encoded_len().saturating_add(key.key.suite.commitment_len());
-        if message.payload.len() < start.saturating_add(TAG_LEN) {
-            return Err(OpenError::Malformed);
-        }
-        // seen already: a Duplicate, without any decryption
-        if state
-            .is_some_and(|key| self.windows.check(key, header.counter) == Err(Rejected::Duplicate))
-        {
+        let (encoded, commitment, sealed) =
+            split(message.payload, header, key.key.suite).ok_or(OpenError::Malformed)?;
+        // seen and confirmed already: a Duplicate, without any decryption
+        if state.is_some_and(|state| {
+            let confirmed = self.unconfirmed.as_ref().is_none_or(|unconfirmed| {
+                unconfirmed.get(&Receipt { state, counter: header.counter }).is_none()
+            });
+            confirmed && self.windows.check(state, header.counter) == Err(Rejected::Duplicate)
+        }) {
             return Err(OpenError::Rejected(Rejected::Duplicate));
         }
         let generation = key.key.generation;
@@ -423,20 +284,14 @@ impl GuardRx {
             &*derived.insert(session)
         };
         let bind = (rule.properties() == PropertyHandling::Bind).then_some(message.properties);
-        let encoded = header.encode();
-        self.aad.clear();
-        message::aad(session, encoded.as_bytes(), bound, bind)
-            .encode(|part| self.aad.extend_from_slice(part));
-        out.extend_from_slice(message.payload);
-        let proof = match session.authenticate(header, &self.aad, out) {
-            Ok((proof, _)) => proof,
-            Err(error) => {
-                scope.failures = scope.failures.saturating_add(1);
-                if scope.failures == WARN_FAILURES {
-                    self.events.push(GuardEvent::ManyFailures { failures: WARN_FAILURES });
-                }
-                return Err(error.into());
+        let aad = self.aad.write(&message::aad(session, encoded, bound, bind));
+        out.extend_from_slice(sealed);
+        let Ok(proof) = session.authenticate(header.counter, aad, commitment, out) else {
+            scope.failures = scope.failures.saturating_add(1);
+            if scope.failures == WARN_FAILURES {
+                self.events.push(GuardEvent::ManyFailures { failures: WARN_FAILURES });
             }
+            return Err(OpenError::NotAuthentic);
         };
         if let Some(session) = derived {
             remember(&mut key.sessions, session);
@@ -444,7 +299,7 @@ impl GuardRx {
         if let Some(scope) = fresh {
             self.scopes.insert(name, scope);
         }
-        keep(out, start..out.len().saturating_sub(TAG_LEN));
+        out.truncate(out.len().saturating_sub(TAG_LEN));
         Ok((proof, generation))
     }
 }
@@ -485,8 +340,22 @@ fn remember(sessions: &mut HashMap<SessionId, SessionKeys>, session: SessionKeys
     sessions.insert(session.id, session);
 }
 
+/// Header, commitment, and ciphertext with its tag.
+fn split<'a>(
+    payload: &'a [u8],
+    header: &Header,
+    suite: Suite,
+) -> Option<(&'a [u8], &'a [u8], &'a [u8])> {
+    let (encoded, body) = payload.split_at_checked(header.encoded_len())?;
+    let (commitment, sealed) = body.split_at_checked(suite.commitment_len())?;
+    (sealed.len() >= TAG_LEN).then_some((encoded, commitment, sealed))
+}
+
 /// Keeps `range` of `out` and wipes the rest.
 fn keep(out: &mut Vec<u8>, range: Range<usize>) {
+    if range == (0..out.len()) {
+        return;
+    }
     let len = range.len();
     out.copy_within(range, 0);
     out.get_mut(len..).unwrap_or_default().zeroize();
@@ -512,8 +381,9 @@ fn read_contents(
         PropertyHandling::Carry => Outer::None,
         PropertyHandling::Bind | PropertyHandling::Ignore => Outer::AllButFormat,
     };
-    let format_only = props.iter().all(|property| matches!(property, Property::PayloadFormat(_)));
-    if outer == Outer::AllButFormat && !format_only {
+    let format_only =
+        || props.iter().all(|property| matches!(property, Property::PayloadFormat(_)));
+    if outer == Outer::AllButFormat && !format_only() {
         return Err(OpenError::Malformed);
     }
     let carried_topic = match rule.topic_binding() {
@@ -539,6 +409,7 @@ fn read_contents(
             timestamp: inner.timestamp,
             ttl: inner.ttl,
             carried_topic,
+            receipt: None,
             props: props.as_bytes().into(),
             outer,
         },

@@ -1,18 +1,18 @@
 //! A bounded cache from scopes to whatever a half of the Guard keeps for them.
 
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
+use core::hash::BuildHasher;
 
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::keyring::ScopeRef;
 use crate::suite::Suite;
-use crate::topic::PathScope;
 
 /// Scopes of which derived keys are kept. A client that uses more derives again.
 const MAX_SCOPES: usize = 1_024;
 
 /// Names a scope under the suite of its rule.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 struct OwnedName {
     /// `None` for a named scope.
     levels: Option<u8>,
@@ -21,74 +21,144 @@ struct OwnedName {
 }
 
 /// The same without a heap, for looking up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Name<'a> {
-    levels: Option<u8>,
-    text: &'a str,
+    scope: ScopeRef<'a>,
     suite: Suite,
 }
 
 impl<'a> Name<'a> {
-    pub(super) fn new(scope: ScopeRef<'a>, suite: Suite) -> Self {
-        match scope {
-            ScopeRef::Path(path) => Self { levels: Some(path.depth()), text: path.as_str(), suite },
-            ScopeRef::Named(name) => Self { levels: None, text: name, suite },
-        }
+    pub(super) const fn new(scope: ScopeRef<'a>, suite: Suite) -> Self {
+        Self { scope, suite }
     }
 
-    pub(super) fn scope(&self) -> ScopeRef<'a> {
-        match self.levels.and_then(|levels| PathScope::from_parts(self.text, levels)) {
-            Some(path) => ScopeRef::Path(path),
-            None => ScopeRef::Named(self.text),
-        }
+    pub(super) const fn scope(&self) -> ScopeRef<'a> {
+        self.scope
     }
 
     pub(super) const fn suite(&self) -> Suite {
         self.suite
     }
 
+    const fn parts(&self) -> (Option<u8>, &'a str) {
+        match self.scope {
+            ScopeRef::Path(path) => (Some(path.depth()), path.as_str()),
+            ScopeRef::Named(name) => (None, name),
+        }
+    }
+
     fn to_owned(self) -> OwnedName {
-        OwnedName { levels: self.levels, text: self.text.into(), suite: self.suite }
+        let (levels, text) = self.parts();
+        OwnedName { levels, text: text.into(), suite: self.suite }
+    }
+
+    fn is(&self, owned: &OwnedName) -> bool {
+        self.parts() == (owned.levels, owned.text.as_str()) && self.suite == owned.suite
     }
 }
 
-impl Equivalent<OwnedName> for Name<'_> {
-    fn equivalent(&self, key: &OwnedName) -> bool {
-        self.levels == key.levels && self.text == key.text && self.suite == key.suite
-    }
-}
-
-/// A map from scopes to `T`, of at most [`MAX_SCOPES`].
+/// A map from scopes to `T`, of at most [`MAX_SCOPES`]. It looks first where it looked last.
 #[derive(Debug)]
 pub(super) struct Scopes<T> {
-    map: HashMap<OwnedName, T>,
+    entries: Vec<(OwnedName, T)>,
+    /// Places in `entries`.
+    table: HashTable<usize>,
+    hasher: DefaultHashBuilder,
+    last: usize,
+    /// The entry that goes next, once there are too many.
+    oldest: usize,
 }
 
 impl<T> Scopes<T> {
     pub(super) fn new() -> Self {
-        Self { map: HashMap::new() }
+        Self {
+            entries: Vec::new(),
+            table: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            last: 0,
+            oldest: 0,
+        }
+    }
+
+    fn place(&self, name: Name<'_>) -> Option<usize> {
+        if self.entries.get(self.last).is_some_and(|(owned, _)| name.is(owned)) {
+            return Some(self.last);
+        }
+        let is = |place: &usize| self.entries.get(*place).is_some_and(|(owned, _)| name.is(owned));
+        self.table.find(hash(&self.hasher, name.suite, name.parts()), is).copied()
     }
 
     pub(super) fn get(&self, name: Name<'_>) -> Option<&T> {
-        self.map.get(&name)
+        self.place(name).and_then(|place| self.entries.get(place)).map(|(_, value)| value)
     }
 
     pub(super) fn get_mut(&mut self, name: Name<'_>) -> Option<&mut T> {
-        self.map.get_mut(&name)
+        self.last = self.place(name)?;
+        self.entries.get_mut(self.last).map(|(_, value)| value)
     }
 
-    /// Enters `value`, in place of any other when the cache is full.
-    pub(super) fn insert(&mut self, name: Name<'_>, value: T) -> &mut T {
-        if self.map.len() >= MAX_SCOPES {
-            let other = self.map.keys().next().cloned();
-            if let Some(other) = other {
-                self.map.remove(&other);
+    /// Enters `value` under a name that is not there, in place of the oldest when the cache is full.
+    pub(super) fn insert(&mut self, name: Name<'_>, value: T) {
+        let entry = (name.to_owned(), value);
+        let place = if self.entries.len() < MAX_SCOPES {
+            self.entries.push(entry);
+            self.entries.len().saturating_sub(1)
+        } else {
+            let place = self.oldest;
+            self.forget(place);
+            if let Some(slot) = self.entries.get_mut(place) {
+                *slot = entry;
             }
+            self.oldest = place.saturating_add(1) % MAX_SCOPES;
+            place
+        };
+        self.last = place;
+        let (hasher, entries) = (&self.hasher, &self.entries);
+        self.table.insert_unique(hash(hasher, name.suite, name.parts()), place, |place| {
+            entries.get(*place).map_or(0, |(owned, _)| owned.hash(hasher))
+        });
+    }
+
+    /// Takes the entry at `place` out of the table.
+    fn forget(&mut self, place: usize) {
+        let Some((owned, _)) = self.entries.get(place) else { return };
+        if let Ok(entry) = self.table.find_entry(owned.hash(&self.hasher), |other| *other == place)
+        {
+            entry.remove();
         }
-        self.map.entry(name.to_owned()).insert(value).into_mut()
     }
 
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.map.values_mut()
+        self.entries.iter_mut().map(|(_, value)| value)
+    }
+}
+
+impl OwnedName {
+    fn hash(&self, hasher: &DefaultHashBuilder) -> u64 {
+        hash(hasher, self.suite, (self.levels, self.text.as_str()))
+    }
+}
+
+fn hash(hasher: &DefaultHashBuilder, suite: Suite, parts: (Option<u8>, &str)) -> u64 {
+    hasher.hash_one((suite, parts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::format;
+
+    #[test]
+    fn the_oldest_scope_goes_when_there_are_too_many() {
+        let mut scopes = Scopes::new();
+        let name = |text| Name::new(ScopeRef::Named(text), Suite::default());
+        let texts: Vec<_> = (0..MAX_SCOPES.saturating_add(10)).map(|n| format!("{n}")).collect();
+        for (number, text) in texts.iter().enumerate() {
+            scopes.insert(name(text), number);
+            assert_eq!(scopes.get(name(text)), Some(&number));
+        }
+        let kept = texts.iter().filter(|text| scopes.get(name(text)).is_some()).count();
+        assert_eq!(kept, MAX_SCOPES);
+        assert!(texts.iter().take(10).all(|text| scopes.get_mut(name(text)).is_none()));
     }
 }

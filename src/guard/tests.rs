@@ -3,9 +3,10 @@ use crate::keyring::Grant;
 use crate::policy::{Link, PropertyHandling, Replay, Transport};
 use crate::replay::{Rejected, Verdict};
 use crate::secret::SharedKey;
+use crate::session::LeaseError;
 use crate::suite::Suite;
-use crate::wire::Kind;
 use crate::wire::property::Property;
+use crate::wire::{Form, Kind, SenderNumber, SessionId};
 use proptest::prelude::*;
 use std::{format, string::ToString, vec, vec::Vec};
 
@@ -149,7 +150,7 @@ fn a_message_dated_ahead_is_not_fresh_and_touches_no_state() {
         let mut out = vec![];
         rx.open(&Incoming::new("a", &bytes, Link::Tcp).at(Some(now)), &mut out)
     };
-    assert_eq!(open_at(94_999).unwrap_err(), OpenError::NotFresh);
+    assert_eq!(open_at(94_999).unwrap_err(), OpenError::Rejected(Rejected::NotFresh));
     assert_eq!(open_at(95_000).unwrap().timestamp, Some(100_000));
 }
 
@@ -319,13 +320,141 @@ fn every_open_error_has_its_name_and_text() {
             "the message is sealed under a key that the keyring does not hold",
         ),
         (OpenError::NotAuthentic, "NotAuthentic", "the message is not authentic"),
-        (OpenError::NotFresh, "NotFresh", "the message is dated ahead of this clock"),
+        (OpenError::Rejected(Rejected::Stale), "Stale", "a newer value of the topic was delivered"),
+        (
+            OpenError::Rejected(Rejected::NotFresh),
+            "NotFresh",
+            "its timestamp does not fit this clock",
+        ),
         (OpenError::Rejected(Rejected::Duplicate), "Duplicate", "the message was delivered before"),
         (OpenError::Rejected(Rejected::TooOld), "TooOld", "the counter is below the replay window"),
     ];
     for (error, name, text) in cases {
         assert_eq!((error.name(), error.to_string().as_str()), (name, text));
     }
+}
+
+fn compact(suite: Suite, sender: Option<u32>) -> (GuardTx, GuardRx) {
+    let rule = Rule::sealed(["#"]).suite(suite).form(Form::Compact).build().unwrap();
+    let mut grant = Grant::shared(&SharedKey::take(&mut [7; 32]), "realm").unwrap();
+    if let Some(number) = sender {
+        grant = grant.with_sender(SenderNumber::new(number).unwrap());
+    }
+    let policy = Policy::new(vec![rule]);
+    Guard::new(policy, Keyring::new(vec![grant]), Links::Tcp).unwrap().split()
+}
+
+#[test]
+fn compact_form_uses_leased_counters_and_grows_by_24() {
+    let number = SenderNumber::new(5).unwrap();
+    let (mut tx, mut rx) = compact(Suite::Aes256GcmSiv, Some(5));
+    let message = Outgoing::new("a", b"27");
+    let needs = SealError::Lease { number, error: LeaseError::NeedsLease { count: 1 } };
+    assert_eq!(tx.plan(&message), Err(needs));
+    assert_eq!(tx.seal(&message, &mut vec![]), Err(needs));
+    tx.add_lease(number, &(0..2), false).unwrap();
+    for counter in 0..2 {
+        tx.connected("a new connection ends no sender number");
+        assert_eq!(tx.plan(&message), Ok(Plan::Seal { link: Link::Tcp, growth: 24 }));
+        let (bytes, sealed) = seal(&mut tx, &message);
+        assert_eq!(sealed.sealed, Some((SessionId::Sender(number), counter)));
+        assert_eq!(bytes.len(), 2 + 24);
+        assert_eq!(open(&mut rx, "a", &bytes).unwrap().0, b"27");
+    }
+    assert_eq!(tx.seal(&message, &mut vec![]), Err(needs));
+    let lost = tx.add_lease(number, &(1..9), false).unwrap_err();
+    assert_eq!(lost, LeaseError::CounterLost);
+}
+
+#[test]
+fn one_lease_serves_all_scopes_and_never_twice_the_same_counter() {
+    let number = SenderNumber::new(5).unwrap();
+    let (mut tx, _) = compact(Suite::Aes256GcmSiv, Some(5));
+    tx.add_lease(number, &(0..100), false).unwrap();
+    for (expected, topic) in (0..).zip(["a", "b", "a", "c"]) {
+        let (_, sealed) = seal(&mut tx, &Outgoing::new(topic, b"27"));
+        assert_eq!(sealed.sealed, Some((SessionId::Sender(number), expected)));
+    }
+}
+
+#[test]
+fn compact_form_is_refused_where_a_rollback_would_repeat_nonces() {
+    let number = SenderNumber::new(5).unwrap();
+    for suite in Suite::ALL {
+        for cannot_roll_back in [false, true] {
+            let (mut tx, _) = compact(suite, Some(5));
+            tx.add_lease(number, &(0..9), cannot_roll_back).unwrap();
+            let sealed = tx.seal(&Outgoing::new("a", b"27"), &mut vec![]);
+            if suite == Suite::Aes256GcmSiv || cannot_roll_back {
+                sealed.unwrap();
+            } else {
+                assert_eq!(sealed.unwrap_err(), SealError::RollbackPossible, "{suite}");
+            }
+        }
+    }
+}
+
+#[test]
+fn compact_form_without_a_sender_number_is_refused() {
+    let (mut tx, _) = compact(Suite::Aes256GcmSiv, None);
+    let error = tx.seal(&Outgoing::new("a", b"27"), &mut vec![]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the topic's rule asks for compact form, and the grant has no sender number: ask for one"
+    );
+}
+
+#[test]
+fn a_will_has_the_last_counter_of_its_session_and_comes_once() {
+    for form in [Form::Session, Form::Compact] {
+        let rule = Rule::sealed(["#"]).form(form).replay(Replay::Off).build().unwrap();
+        let (mut tx, mut rx) = guard(vec![rule], Links::Tcp);
+        let mut will = Outgoing::new("a", b"gone").qos(QoS::AtLeastOnce);
+        will.kind = Some(Kind::Will);
+        tx.connected("client");
+        assert_eq!(tx.plan(&will), Ok(Plan::Seal { link: Link::Tcp, growth: 42 + 2 }));
+        let (bytes, sealed) = seal(&mut tx, &will);
+        let (session, counter) = sealed.sealed.unwrap();
+        assert_eq!((session.form(), counter), (Form::Session, u32::MAX - 1));
+        let (payload, delivery) = open(&mut rx, "a", &bytes).unwrap();
+        assert_eq!((payload.as_slice(), delivery.kind), (&b"gone"[..], Some(Kind::Will)));
+        assert_eq!(tx.seal(&will, &mut vec![]), Err(SealError::WillSealed));
+        tx.connected("client");
+        assert_ne!(seal(&mut tx, &will).1.sealed.unwrap().0, session);
+    }
+}
+
+#[test]
+fn a_session_with_a_will_goes_on_until_the_connection_ends() {
+    let (mut tx, _) = guard(vec![sealed_rule()], Links::Tcp);
+    let mut will = Outgoing::new("a", b"gone").at(Some(0));
+    will.kind = Some(Kind::Will);
+    let (id, _) = seal(&mut tx, &will).1.sealed.unwrap();
+    let later = Outgoing::new("a", b"27").at(Some(48 * 3_600_000));
+    assert_eq!(seal(&mut tx, &later).1.sealed.unwrap(), (id, 0));
+}
+
+#[test]
+fn a_deletion_with_a_payload_is_not_sealed() {
+    let (mut tx, _) = guard(vec![sealed_rule()], Links::Tcp);
+    let mut message = Outgoing::new("a", b"27");
+    message.kind = Some(Kind::Delete);
+    let error = tx.seal(&message, &mut vec![]).unwrap_err();
+    assert_eq!(error.to_string(), "a deletion has no payload: leave it empty");
+}
+
+#[test]
+fn an_unconfirmed_message_is_delivered_again_and_a_confirmed_one_is_not() {
+    let (mut tx, mut rx) = guard(vec![sealed_rule()], Links::Tcp);
+    rx.confirm_manually();
+    let (bytes, _) = seal(&mut tx, &Outgoing::new("a", b"27"));
+    let (_, first) = open(&mut rx, "a", &bytes).unwrap();
+    assert_eq!(first.verdict, Some(Verdict::New));
+    let (payload, again) = open(&mut rx, "a", &bytes).unwrap();
+    assert_eq!((payload.as_slice(), again.verdict), (&b"27"[..], Some(Verdict::Redelivered)));
+    rx.confirm(first.receipt.unwrap());
+    let error = open(&mut rx, "a", &bytes).unwrap_err();
+    assert_eq!(error, OpenError::Rejected(Rejected::Duplicate));
 }
 
 #[test]

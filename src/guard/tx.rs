@@ -3,22 +3,27 @@
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{
     fmt,
+    ops::Range,
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use super::aad::AadBuffer;
+use super::leases::Leases;
+use super::outgoing::{Outer, Outgoing, Plan, SealError, Sealed};
 use super::scopes::{Name, Scopes};
 use super::{Config, QoS, bound_topic, scope_of};
-use crate::keyring::{KeyCollision, LiveKey, NoSealingKey};
+use crate::keyring::{LiveKey, NoSealingKey};
 use crate::message;
 use crate::policy::{Link, Payload, PropertyHandling, Replay, Retain, Rule};
 use crate::secret::ScopeKey;
-use crate::session::{Entropy, NoEntropy, SenderSession, SessionKeys, draw_id};
-use crate::suite::SuiteNotBuilt;
-use crate::topic::{TopicError, TopicName};
-use crate::wire::header::{SessionId, TAG_LEN};
+use crate::session::{
+    CounterStore, Entropy, LeaseError, NoEntropy, SenderSession, SessionKeys, draw_id,
+};
+use crate::suite::{Suite, SuiteNotBuilt};
+use crate::topic::TopicName;
+use crate::wire::header::{COM_LEN, Form, Header, SenderNumber, SessionId, TAG_LEN, WILL_COUNTER};
 use crate::wire::inner::{InnerFields, Kind, padding_len, write_padding};
-use crate::wire::property::{self, Property, PropertyError};
-use crate::wire::varint;
+use crate::wire::property::{self, PropertyError};
 
 /// Sessions that this process made so far, over all guards (SPEC §4, SID).
 static SESSIONS_MADE: AtomicU32 = AtomicU32::new(0);
@@ -27,192 +32,19 @@ const MAX_SESSION_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Sessions per scope: one for each `QoS` level.
 const LEVELS: usize = 3;
 
-/// A message that is to be published.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct Outgoing<'a> {
-    /// The topic name.
-    pub topic: &'a str,
-    /// The application's bytes.
-    pub payload: &'a [u8],
-    /// The quality of service of the PUBLISH.
-    pub qos: QoS,
-    /// Its RETAIN flag.
-    pub retain: bool,
-    /// Its MQTT 5 properties, of the five that belong to a payload.
-    pub properties: &'a [Property<'a>],
-    /// What the message is beside an ordinary one.
-    pub kind: Option<Kind>,
-    /// The clock in Unix milliseconds; `None` on a device without one.
-    pub now: Option<u64>,
-}
-
-impl<'a> Outgoing<'a> {
-    /// An ordinary message at `QoS` 0, not retained, without properties and clock.
-    #[must_use]
-    pub const fn new(topic: &'a str, payload: &'a [u8]) -> Self {
-        let properties = &[];
-        Self {
-            topic,
-            payload,
-            qos: QoS::AtMostOnce,
-            retain: false,
-            properties,
-            kind: None,
-            now: None,
-        }
-    }
-
-    /// With this quality of service.
-    #[must_use]
-    pub const fn qos(mut self, qos: QoS) -> Self {
-        self.qos = qos;
-        self
-    }
-
-    /// With this RETAIN flag.
-    #[must_use]
-    pub const fn retain(mut self, retain: bool) -> Self {
-        self.retain = retain;
-        self
-    }
-
-    /// With these MQTT 5 properties.
-    #[must_use]
-    pub const fn properties(mut self, properties: &'a [Property<'a>]) -> Self {
-        self.properties = properties;
-        self
-    }
-
-    /// At this time, in Unix milliseconds.
-    #[must_use]
-    pub const fn at(mut self, now: Option<u64>) -> Self {
-        self.now = now;
-        self
-    }
-}
-
-/// What will become of a message, before anything is spent on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Plan {
-    /// It goes out as it is.
-    Pass {
-        /// The link to publish on.
-        link: Link,
-    },
-    /// It will be sealed.
-    Seal {
-        /// The link to publish on.
-        link: Link,
-        /// Bytes that sealing adds to the payload, padding and inner header included.
-        growth: usize,
-    },
-}
-
-/// What became of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Sealed {
-    /// The link to publish on.
-    pub link: Link,
-    /// The session and counter it was sealed under; `None` if it passed as it was.
-    pub sealed: Option<(SessionId, u32)>,
-    outer: Outer,
-}
-
-/// Which of the five properties stay on the packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outer {
-    All,
-    AllButFormat,
-    None,
-}
-
-impl Sealed {
-    /// Whether `property` stays on the packet; if not, it was moved inside.
-    #[must_use]
-    pub const fn keeps(&self, property: &Property<'_>) -> bool {
-        match self.outer {
-            Outer::All => true,
-            Outer::AllButFormat => !matches!(property, Property::PayloadFormat(_)),
-            Outer::None => false,
-        }
-    }
-}
-
-/// Why a message was not published. Nothing of it left, in clear or sealed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SealError {
-    /// The topic is no topic name.
-    Topic(TopicError),
-    /// A property breaks a rule of MQTT.
-    Property(PropertyError),
-    /// No rule of the policy covers the topic.
-    Refused,
-    /// The rule asks for TLS, and there is no TLS link.
-    NoLink,
-    /// The rule needs a clock, and none is set.
-    ClockNeeded,
-    /// A retained value under a `window` rule.
-    RetainNeedsLatest,
-    /// No active key covers the topic's scope under the rule's suite.
-    NoKey,
-    /// Active keys of more than one generation cover the topic's scope.
-    SeveralKeys,
-    /// The active key may not be used.
-    KeyCollision(KeyCollision),
-    /// The suite is not in this build.
-    Suite(SuiteNotBuilt),
-    /// No randomness for a new session.
-    NoEntropy(NoEntropy),
-    /// Sealed, it would exceed the packet limit of the rule.
-    TooLarge {
-        /// Bytes of the sealed payload.
-        len: usize,
-        /// The rule's limit in bytes.
-        max: usize,
-    },
-}
-
-impl fmt::Display for SealError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Topic(error) => error.fmt(f),
-            Self::Property(error) => error.fmt(f),
-            Self::Refused => f.write_str("no rule of the policy covers the topic: add one"),
-            Self::NoLink => f.write_str(
-                "the topic's rule asks for tls, and there is no tls link: configure one",
-            ),
-            Self::ClockNeeded => f.write_str("the topic's rule needs a clock: set it"),
-            Self::RetainNeedsLatest => f.write_str(
-                "a retained value under replay = \"window\" may never be delivered: \
-                 publish without RETAIN, or set retain = \"allow\"",
-            ),
-            Self::NoKey => {
-                f.write_str("no key of the keyring seals in the topic's scope: grant one")
-            }
-            Self::SeveralKeys => f.write_str(
-                "active keys of more than one generation cover the topic's scope: let one retire",
-            ),
-            Self::KeyCollision(error) => error.fmt(f),
-            Self::Suite(error) => error.fmt(f),
-            Self::NoEntropy(error) => error.fmt(f),
-            Self::TooLarge { len, max } => {
-                write!(f, "the sealed payload has {len} bytes and max_packet is {max}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for SealError {}
-
 /// What is kept for a scope to seal in.
 #[derive(Debug)]
 struct Sending {
     key: LiveKey,
     sessions: [Option<Running>; LEVELS],
+    /// The keys of compact form, which last as long as the generation.
+    compact: Option<SessionKeys>,
+}
+
+impl Sending {
+    const fn new(key: LiveKey) -> Self {
+        Self { key, sessions: [const { None }; LEVELS], compact: None }
+    }
 }
 
 #[derive(Debug)]
@@ -228,7 +60,8 @@ impl Running {
             .since
             .zip(now)
             .is_some_and(|(since, now)| now.saturating_sub(since) >= MAX_SESSION_MS);
-        old || self.session.peek().is_err()
+        // a session whose will lies at the broker ends only with its connection
+        !self.session.has_will() && (old || self.session.peek().is_err())
     }
 }
 
@@ -237,7 +70,8 @@ pub struct GuardTx {
     config: Arc<Config>,
     origin: Origin,
     scopes: Scopes<Sending>,
-    aad: Vec<u8>,
+    leases: Leases,
+    aad: AadBuffer,
 }
 
 /// What makes session IDs of this client differ from all others.
@@ -268,12 +102,20 @@ struct Sealing<'a> {
     rule: &'a Rule,
     topic: TopicName<'a>,
     inner: InnerFields<'a>,
+    /// Bytes of the inner header; 0 for none.
+    inner_len: usize,
+    /// Whether it is sealed in compact form.
+    compact: bool,
 }
 
 impl Sealing<'_> {
+    fn name(&self) -> Name<'_> {
+        Name::new(scope_of(self.rule, self.topic), self.rule.suite())
+    }
+
     /// Bytes of inner header, payload and padding.
     fn plaintext_len(&self, payload: usize) -> usize {
-        self.inner.encoded_len().saturating_add(payload).saturating_add(self.inner.padding)
+        self.inner_len.saturating_add(payload).saturating_add(self.inner.padding)
     }
 }
 
@@ -283,7 +125,8 @@ impl GuardTx {
             config,
             origin: Origin { entropy, client_id: Vec::new(), process: process_id() },
             scopes: Scopes::new(),
-            aad: Vec::new(),
+            leases: Leases::default(),
+            aad: AadBuffer::default(),
         }
     }
 
@@ -291,10 +134,11 @@ impl GuardTx {
         &self.config
     }
 
-    /// A network connection was made under this MQTT client ID: every session ends here, and the
-    /// next messages start new ones. What was sealed before and is not acknowledged is resent as
-    /// the bytes it was, never sealed again.
-    // SPEC §2, "A session MUST end at"
+    /// A network connection is made under this MQTT client ID: every session ends here, and the
+    /// next messages start new ones. A will for this connection is sealed after this call and
+    /// before CONNECT. What was sealed before and is not acknowledged is resent as the bytes it
+    /// was, never sealed again.
+    // SPEC §2, "A session MUST end at"; §6, wills
     pub fn connected(&mut self, client_id: &str) {
         self.origin.client_id.clear();
         self.origin.client_id.extend_from_slice(client_id.as_bytes());
@@ -307,10 +151,46 @@ impl GuardTx {
         }
     }
 
+    /// Takes counters of a sender number that a [`CounterStore`] made durable, and whether that
+    /// store declares that it cannot be rolled back.
+    ///
+    /// # Errors
+    /// [`LeaseError::CounterLost`], [`LeaseError::Exhausted`]; nothing changes then.
+    pub fn add_lease(
+        &mut self,
+        number: SenderNumber,
+        range: &Range<u32>,
+        cannot_roll_back: bool,
+    ) -> Result<(), LeaseError> {
+        self.leave_parent_process();
+        self.leases.extend(number, range, cannot_roll_back)
+    }
+
+    /// Reserves `count` counters of a sender number in `store` and takes them.
+    ///
+    /// # Errors
+    /// [`RenewError`]; nothing changes then.
+    pub fn renew<S: CounterStore>(
+        &mut self,
+        number: SenderNumber,
+        store: &mut S,
+        count: u32,
+    ) -> Result<(), RenewError<S::Error>> {
+        let range = store.reserve(count).map_err(RenewError::Store)?;
+        self.add_lease(number, &range, store.cannot_roll_back()).map_err(RenewError::Lease)
+    }
+
+    /// Whether it is time to reserve more counters of a sender number: half of the last are used.
+    #[must_use]
+    pub fn wants_lease(&self, number: SenderNumber) -> bool {
+        self.leases.wants_more(number)
+    }
+
     /// What will become of `message`. Nothing is spent and nothing changes.
     ///
     /// # Errors
-    /// As [`GuardTx::seal`], but for what only sealing can find: `NoEntropy`.
+    /// As [`GuardTx::seal`], but for what only sealing can find: `NoEntropy`, `WillSealed`,
+    /// `ReconnectFirst`.
     pub fn plan(&self, message: &Outgoing<'_>) -> Result<Plan, SealError> {
         let config = Arc::clone(&self.config);
         let decision = decide(&config, message)?;
@@ -318,29 +198,54 @@ impl GuardTx {
         let Some(sealing) = decision.seal else {
             return Ok(Plan::Pass { link });
         };
-        let name = Name::new(scope_of(sealing.rule, sealing.topic), sealing.rule.suite());
-        let counter = match self.scopes.get(name) {
-            Some(sending) => sending
-                .sessions
-                .get(level(message.qos))
-                .and_then(Option::as_ref)
-                .filter(|running| !running.is_over(message.now))
-                .and_then(|running| running.session.peek().ok())
-                .unwrap_or(0),
-            None => sealing_key(&config, name).map(|_| 0)?,
-        };
         let len = sealing.plaintext_len(message.payload.len());
-        let total = sealed_len(sealing.rule, len, counter)?;
+        let total = self.planned_len(&config, &sealing, message, len)?;
         Ok(Plan::Seal { link, growth: total.saturating_sub(message.payload.len()) })
+    }
+
+    fn planned_len(
+        &self,
+        config: &Config,
+        sealing: &Sealing<'_>,
+        message: &Outgoing<'_>,
+        len: usize,
+    ) -> Result<usize, SealError> {
+        let name = sealing.name();
+        let fresh;
+        let sending = self.scopes.get(name);
+        let key = if let Some(sending) = sending {
+            &sending.key
+        } else {
+            fresh = sealing_key(config, name)?;
+            &fresh
+        };
+        let (id, counter) = if sealing.compact {
+            let number = compact_number(&self.leases, key)?;
+            let counter = self.leases.peek(number, len);
+            (SessionId::Sender(number), counter.map_err(|error| lease_error(number, error))?)
+        } else {
+            let counter = match sending.and_then(|sending| sending.sessions.get(level(message.qos)))
+            {
+                _ if message.kind == Some(Kind::Will) => WILL_COUNTER,
+                Some(Some(running)) if !running.is_over(message.now) => {
+                    running.session.peek().unwrap_or(0)
+                }
+                _ => 0,
+            };
+            (SessionId::Random([0; 12]), counter)
+        };
+        sealed_len(sealing, key, &id, counter, len)
     }
 
     /// Protects `message` as its rule says: `out` is replaced by the bytes to publish on
     /// [`Sealed::link`]. One counter is spent if it was sealed.
     ///
     /// # Errors
-    /// [`SealError`] with the first that holds: `Topic`, `Property`, `Refused`, `NoLink`,
-    /// `ClockNeeded`, `RetainNeedsLatest`, `Suite`, `NoKey`, `SeveralKeys`, `KeyCollision`,
-    /// `NoEntropy`, `TooLarge`. `out` is empty then, and no counter is spent.
+    /// [`SealError`] with the first that holds: `Topic`, `Property`, `DeletePayload`, `Refused`,
+    /// `NoLink`, `ClockNeeded`, `RetainNeedsLatest`, `Suite`, `NoKey`, `SeveralKeys`,
+    /// `KeyCollision`; in compact form `NoSender`, `RollbackPossible`, `Lease`; `TooLarge`; in
+    /// session form `NoEntropy`, `WillSealed`, `ReconnectFirst`. `out` is empty then, and no
+    /// counter is spent.
     // SPEC §6, seal
     pub fn seal(&mut self, message: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Sealed, SealError> {
         out.clear();
@@ -353,12 +258,19 @@ impl GuardTx {
             return Ok(Sealed { link, sealed: None, outer: Outer::All });
         };
         let len = sealing.plaintext_len(message.payload.len());
-        let session = session(&mut self.scopes, &mut self.origin, &config, &sealing, message, len)?;
-        let total = sealed_len(sealing.rule, len, session.peek().unwrap_or(0))?;
-        // the session has room for this message, or it would have been replaced
-        let counter = session.spend(len).map_err(|_| too_large(sealing.rule, total))?;
-        let id = session.keys.id;
-        let sealed = write(&session.keys, counter, &sealing, message, total, &mut self.aad, out);
+        let name = sealing.name();
+        if self.scopes.get_mut(name).is_none() {
+            self.scopes.insert(name, Sending::new(sealing_key(&config, name)?));
+        }
+        // found at once: it is where the map looked last
+        let sending = self.scopes.get_mut(name).ok_or(SealError::NoKey)?;
+        let (keys, counter, total) = if sealing.compact {
+            spend_compact(sending, &mut self.leases, &sealing, len)?
+        } else {
+            spend_session(sending, &mut self.origin, &sealing, message, len)?
+        };
+        let id = keys.id;
+        let sealed = write(keys, counter, &sealing, message, total, &mut self.aad, out);
         if sealed.is_err() {
             zeroize::Zeroize::zeroize(out);
             return Err(too_large(sealing.rule, total));
@@ -370,12 +282,14 @@ impl GuardTx {
         Ok(Sealed { link, sealed: Some((id, counter)), outer })
     }
 
-    /// A forked child shares memory with its parent: it must not share sessions.
+    /// A forked child shares memory with its parent: it must share neither
+    /// sessions nor counters.
     fn leave_parent_process(&mut self) {
         let process = process_id();
         if process != self.origin.process {
             self.origin.process = process;
             self.end_sessions();
+            self.leases = Leases::default();
         }
     }
 }
@@ -386,32 +300,96 @@ impl fmt::Debug for GuardTx {
     }
 }
 
-/// The running session for a message of `len` bytes of plain text, or a new one.
-fn session<'a>(
-    scopes: &'a mut Scopes<Sending>,
+/// Why counters were not renewed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RenewError<E> {
+    /// The store gave none.
+    Store(E),
+    /// The store gave some that may not be used.
+    Lease(LeaseError),
+}
+
+impl<E: fmt::Display> fmt::Display for RenewError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(error) => error.fmt(f),
+            Self::Lease(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for RenewError<E> {}
+
+/// The sender number to seal under in compact form, if that is allowed.
+// SPEC §2, compact form: suite 0x0003, or a store that cannot be rolled back
+fn compact_number(leases: &Leases, key: &LiveKey) -> Result<SenderNumber, SealError> {
+    let number = key.sender.ok_or(SealError::NoSender)?;
+    match leases.cannot_roll_back(number) {
+        Some(false) if key.suite != Suite::Aes256GcmSiv => Err(SealError::RollbackPossible),
+        _ => Ok(number),
+    }
+}
+
+const fn lease_error(number: SenderNumber, error: LeaseError) -> SealError {
+    SealError::Lease { number, error }
+}
+
+/// The keys, the spent counter and the length of a message in compact form.
+fn spend_compact<'a>(
+    sending: &'a mut Sending,
+    leases: &mut Leases,
+    sealing: &Sealing<'_>,
+    len: usize,
+) -> Result<(&'a SessionKeys, u32, usize), SealError> {
+    let number = compact_number(leases, &sending.key)?;
+    let id = SessionId::Sender(number);
+    let counter = leases.peek(number, len).map_err(|error| lease_error(number, error))?;
+    let total = sealed_len(sealing, &sending.key, &id, counter, len)?;
+    let keys = match &mut sending.compact {
+        Some(keys) => keys,
+        none => {
+            let LiveKey { kid, suite, key, .. } = &sending.key;
+            none.insert(SessionKeys::derive(key, *kid, *suite, id).map_err(SealError::Suite)?)
+        }
+    };
+    let counter = leases.spend(number, len).map_err(|error| lease_error(number, error))?;
+    Ok((keys, counter, total))
+}
+
+/// The keys, the spent counter and the length of a message in session form.
+fn spend_session<'a>(
+    sending: &'a mut Sending,
     origin: &mut Origin,
-    config: &Config,
     sealing: &Sealing<'_>,
     message: &Outgoing<'_>,
     len: usize,
-) -> Result<&'a mut SenderSession, SealError> {
-    let name = Name::new(scope_of(sealing.rule, sealing.topic), sealing.rule.suite());
-    if scopes.get(name).is_none() {
-        let key = sealing_key(config, name)?;
-        scopes.insert(name, Sending { key, sessions: [const { None }; LEVELS] });
-    }
-    let sending = scopes.get_mut(name).ok_or(SealError::NoKey)?;
-    let slot = sending.sessions.get_mut(level(message.qos)).ok_or(SealError::NoKey)?;
-    let usable = slot.as_ref().is_some_and(|r| !r.is_over(message.now) && r.session.has_room(len));
+) -> Result<(&'a SessionKeys, u32, usize), SealError> {
+    let Sending { key, sessions, .. } = sending;
+    let slot = sessions.get_mut(level(message.qos)).ok_or(SealError::NoKey)?;
+    let usable = slot.as_ref().is_some_and(|running| {
+        running.session.has_will() || !running.is_over(message.now) && running.session.has_room(len)
+    });
+    let will = message.kind == Some(Kind::Will);
+    let any = SessionId::Random([0; 12]);
     if !usable {
         // what cannot be sent must not start a session
-        sealed_len(sealing.rule, len, 0)?;
-        let LiveKey { kid, suite, key, .. } = &sending.key;
-        let id = origin.draw(key).map_err(SealError::NoEntropy)?;
-        let keys = SessionKeys::derive(key, *kid, *suite, id).map_err(SealError::Suite)?;
+        sealed_len(sealing, key, &any, if will { WILL_COUNTER } else { 0 }, len)?;
+        let id = origin.draw(&key.key).map_err(SealError::NoEntropy)?;
+        let keys =
+            SessionKeys::derive(&key.key, key.kid, key.suite, id).map_err(SealError::Suite)?;
         *slot = Some(Running { session: SenderSession::new(keys), since: message.now });
     }
-    slot.as_mut().map(|running| &mut running.session).ok_or(SealError::NoKey)
+    let session = slot.as_mut().map(|running| &mut running.session).ok_or(SealError::NoKey)?;
+    if will {
+        let total = sealed_len(sealing, key, &any, WILL_COUNTER, len)?;
+        let counter = session.spend_will(len).map_err(|_| SealError::WillSealed)?;
+        return Ok((&session.keys, counter, total));
+    }
+    let counter = session.peek().map_err(|_| SealError::ReconnectFirst)?;
+    let total = sealed_len(sealing, key, &any, counter, len)?;
+    let counter = session.spend(len).map_err(|_| SealError::ReconnectFirst)?;
+    Ok((&session.keys, counter, total))
 }
 
 #[cfg(feature = "std")]
@@ -437,6 +415,9 @@ const fn level(qos: QoS) -> usize {
 fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>, SealError> {
     let topic = TopicName::parse(message.topic).map_err(SealError::Topic)?;
     property::check(message.properties).map_err(SealError::Property)?;
+    if message.kind == Some(Kind::Delete) && !message.payload.is_empty() {
+        return Err(SealError::DeletePayload);
+    }
     let rule = config.policy.rule(topic).ok_or(SealError::Refused)?;
     let link = config.links.publish_link(rule.transport()).ok_or(SealError::NoLink)?;
     let pass = Decision { link, seal: None };
@@ -459,28 +440,19 @@ fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>
     if value && rule.replay() == Replay::Window && rule.retain() == Retain::Refuse {
         return Err(SealError::RetainNeedsLatest);
     }
-    let inner = inner_fields(rule, topic, message);
-    let inner_len = inner.encoded_len();
+    let mut inner = inner_fields(rule, topic, message);
     if property::encoded_len(inner.properties, carried(rule)) > usize::from(u16::MAX) {
         return Err(SealError::Property(PropertyError::TooLong));
     }
-    let padding = match rule.pad() {
-        0 => 0,
-        block => padding_len(
-            block,
-            with_padding(inner).encoded_len().saturating_add(message.payload.len()),
-        ),
-    };
-    debug_assert!(inner_len <= with_padding(inner).encoded_len(), "padding sets a flag");
-    Ok(Decision {
-        link,
-        seal: Some(Sealing { rule, topic, inner: InnerFields { padding, ..inner } }),
-    })
-}
-
-/// The same fields as if there were padding: its flag alone may make an inner header.
-const fn with_padding(inner: InnerFields<'_>) -> InnerFields<'_> {
-    InnerFields { padding: 1, ..inner }
+    // that there is padding is told by a flag, which alone may make an inner header
+    inner.padding = usize::from(rule.pad() > 0);
+    let inner_len = inner.encoded_len();
+    if rule.pad() > 0 {
+        inner.padding = padding_len(rule.pad(), inner_len.saturating_add(message.payload.len()));
+    }
+    // a will is sealed in session form, under the counter of wills
+    let compact = rule.form() == Form::Compact && message.kind != Some(Kind::Will);
+    Ok(Decision { link, seal: Some(Sealing { rule, topic, inner, inner_len, compact }) })
 }
 
 const fn carried(rule: &Rule) -> property::Carried {
@@ -516,13 +488,19 @@ fn sealing_key(config: &Config, name: Name<'_>) -> Result<LiveKey, SealError> {
     })
 }
 
-/// Bytes of a sealed payload in session form with `len` bytes of plain text.
-fn sealed_len(rule: &Rule, len: usize, counter: u32) -> Result<usize, SealError> {
-    // magic, VF, KID and SID
-    let total = [18, varint::len(counter), rule.suite().commitment_len(), len, TAG_LEN]
+/// Bytes of a sealed payload with `len` bytes of plain text.
+fn sealed_len(
+    sealing: &Sealing<'_>,
+    key: &LiveKey,
+    id: &SessionId,
+    counter: u32,
+    len: usize,
+) -> Result<usize, SealError> {
+    let header = Header::new(key.kid, *id, counter, false).encoded_len();
+    let total = [header, key.suite.commitment_len(), len, TAG_LEN]
         .into_iter()
         .fold(0, usize::saturating_add);
-    if total > rule.max_packet() { Err(too_large(rule, total)) } else { Ok(total) }
+    if total > sealing.rule.max_packet() { Err(too_large(sealing.rule, total)) } else { Ok(total) }
 }
 
 fn too_large(rule: &Rule, len: usize) -> SealError {
@@ -536,31 +514,31 @@ fn write(
     sealing: &Sealing<'_>,
     message: &Outgoing<'_>,
     total: usize,
-    aad: &mut Vec<u8>,
+    aad: &mut AadBuffer,
     out: &mut Vec<u8>,
 ) -> Result<(), crate::suite::TooLong> {
-    let header = keys.header(counter, !sealing.inner.is_empty()).encode();
-    let bind = (sealing.rule.properties() == PropertyHandling::Bind).then_some(message.properties);
-    aad.clear();
-    message::aad(keys, header.as_bytes(), bound_topic(sealing.rule, sealing.topic), bind)
-        .encode(|part| aad.extend_from_slice(part));
+    let Sealing { rule, topic, inner, inner_len, .. } = sealing;
+    let header = keys.header(counter, *inner_len > 0).encode();
+    let bind = (rule.properties() == PropertyHandling::Bind).then_some(message.properties);
+    let bound = bound_topic(rule, *topic);
+    let aad = aad.write(&message::aad(keys, header.as_bytes(), bound, bind));
 
     out.reserve_exact(total);
     out.extend_from_slice(header.as_bytes());
-    let commitment = out.len();
-    out.resize(commitment.saturating_add(keys.suite.commitment_len()), 0);
-    let text = out.len();
-    sealing.inner.encode(|part| out.extend_from_slice(part));
+    if keys.commitment.is_some() {
+        out.extend_from_slice(&[0; COM_LEN]);
+    }
+    if *inner_len > 0 {
+        inner.encode(|part| out.extend_from_slice(part));
+    }
     out.extend_from_slice(message.payload);
-    let padding = out.len();
-    out.resize(padding.saturating_add(sealing.inner.padding), 0);
-    write_padding(out.get_mut(padding..).unwrap_or_default());
-    let tag = out.len();
-    out.resize(tag.saturating_add(TAG_LEN), 0);
+    if inner.padding > 0 {
+        let padding = out.len();
+        out.resize(padding.saturating_add(inner.padding), 0);
+        write_padding(out.get_mut(padding..).unwrap_or_default());
+    }
+    out.extend_from_slice(&[0; TAG_LEN]);
     debug_assert_eq!(out.len(), total, "the length was foretold");
-
-    let (front, tag) = out.split_at_mut(tag);
-    let (front, text) = front.split_at_mut(text);
-    let (_, commitment) = front.split_at_mut(commitment);
-    message::encrypt(keys, counter, aad, commitment, text, tag)
+    let body = out.get_mut(header.as_bytes().len()..).unwrap_or_default();
+    message::encrypt(keys, counter, aad, body)
 }

@@ -1,5 +1,6 @@
 //! Replay windows of all sender sessions and topics, within limits. Knows no keys.
 
+use alloc::{borrow::ToOwned, string::String};
 use core::hash::{Hash, Hasher};
 
 use hashbrown::HashMap;
@@ -51,6 +52,18 @@ pub(super) struct Windows {
     tombstones: usize,
     /// Tombstones that a ring had no room for.
     lost: u64,
+    recent: Option<Recent>,
+}
+
+/// The state key that was asked for last: most messages come from where the last one came from.
+#[derive(Debug)]
+struct Recent {
+    levels: Option<u8>,
+    scope: String,
+    kid: KeyId,
+    id: SessionId,
+    topic: String,
+    key: StateKey,
 }
 
 #[derive(Debug)]
@@ -62,7 +75,7 @@ struct PerScope {
 
 impl Windows {
     pub(super) fn new(key: [u8; 16], limits: ReplayLimits) -> Self {
-        Self { key, limits, scopes: HashMap::new(), live: 0, tombstones: 0, lost: 0 }
+        Self { key, limits, scopes: HashMap::new(), live: 0, tombstones: 0, lost: 0, recent: None }
     }
 
     pub(super) const fn set_limits(&mut self, limits: ReplayLimits) {
@@ -75,6 +88,36 @@ impl Windows {
 
     // SPEC §7, "State is … keyed by"
     pub(super) fn state_key(
+        &mut self,
+        scope: ScopeRef<'_>,
+        kid: KeyId,
+        id: SessionId,
+        topic: TopicName<'_>,
+    ) -> StateKey {
+        let (levels, text) = match scope {
+            ScopeRef::Path(path) => (Some(path.depth()), path.as_str()),
+            ScopeRef::Named(name) => (None, name),
+        };
+        if let Some(recent) = &self.recent
+            && (recent.kid, recent.id, recent.levels) == (kid, id, levels)
+            && recent.topic == topic.as_str()
+            && recent.scope == text
+        {
+            return recent.key;
+        }
+        let key = self.hash(scope, kid, id, topic);
+        // the texts keep their buffers
+        let (mut scope, mut name) = match self.recent.take() {
+            Some(recent) => (recent.scope, recent.topic),
+            None => (String::new(), String::new()),
+        };
+        text.clone_into(&mut scope);
+        topic.as_str().clone_into(&mut name);
+        self.recent = Some(Recent { levels, scope, kid, id, topic: name, key });
+        key
+    }
+
+    fn hash(
         &self,
         scope: ScopeRef<'_>,
         kid: KeyId,
@@ -119,8 +162,9 @@ impl Windows {
             .scopes
             .entry(key.scope)
             .or_insert_with(|| PerScope { windows: Lru::new(), ring: Lru::new() });
-        if scope.windows.get(&key.hash).is_some() {
-            scope.check_and_touch(&key, message)
+        // a refused message must not keep its window alive
+        if let Some(accepted) = scope.windows.update(&key.hash, |window| window.accept(message)) {
+            accepted
         } else {
             let buried = half(key.hash);
             let mut window = match scope.ring.get(&buried) {
@@ -192,16 +236,6 @@ impl Windows {
         if state.ring.len() == 0 && state.windows.len() == 0 {
             self.scopes.remove(&scope);
         }
-    }
-}
-
-impl PerScope {
-    fn check_and_touch(&mut self, key: &StateKey, message: &Authentic) -> Result<(), Rejected> {
-        // a refused message must not keep its window alive
-        if let Some(window) = self.windows.get(&key.hash) {
-            window.check(message.counter())?;
-        }
-        self.windows.touch(&key.hash).map_or(Ok(()), |window| window.accept(message))
     }
 }
 

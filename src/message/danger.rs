@@ -88,11 +88,10 @@ pub fn seal<'b>(
     let Some(out) = out.get_mut(..total) else {
         return Ok(None);
     };
-    let (front, rest) = out.split_at_mut(lens[0]);
-    let (commitment, rest) = rest.split_at_mut(com);
-    let (text, tag) = rest.split_at_mut(message.plaintext.len());
+    let (front, body) = out.split_at_mut(lens[0]);
     front.copy_from_slice(header.as_bytes());
-    text.copy_from_slice(message.plaintext);
-    let sealed = message::encrypt(&keys, message.counter, aad, commitment, text, tag);
+    let text = body.iter_mut().skip(com);
+    text.zip(message.plaintext).for_each(|(slot, byte)| *slot = *byte);
+    let sealed = message::encrypt(&keys, message.counter, aad, body);
     Ok(sealed.ok().map(|()| &*out))
 }

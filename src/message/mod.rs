@@ -60,23 +60,21 @@ pub(crate) fn aad<'a>(
     }
 }
 
-/// Encrypts `text` in place and writes the commitment and the tag into their places.
+/// Encrypts the text in `body` in place, and writes the commitment in front of it and the tag
+/// behind it into their places.
 pub(crate) fn encrypt(
     keys: &SessionKeys,
     counter: u32,
     aad: &[u8],
-    commitment: &mut [u8],
-    text: &mut [u8],
-    tag: &mut [u8],
+    body: &mut [u8],
 ) -> Result<(), TooLong> {
+    let mut sealed = body;
     if let Some(com) = &keys.commitment {
-        for (slot, byte) in commitment.iter_mut().zip(com) {
-            *slot = *byte;
-        }
+        let (commitment, rest) = sealed.split_first_chunk_mut().ok_or(TooLong)?;
+        *commitment = *com;
+        sealed = rest;
     }
-    let made = keys.aead.seal(&keys.nonce(counter), aad, text)?;
-    for (slot, byte) in tag.iter_mut().zip(made) {
-        *slot = byte;
-    }
+    let (text, tag) = sealed.split_last_chunk_mut().ok_or(TooLong)?;
+    *tag = keys.aead.seal(&keys.nonce(counter), aad, text)?;
     Ok(())
 }

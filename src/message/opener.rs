@@ -3,16 +3,18 @@
 use core::fmt;
 
 use sha2::{Digest, Sha256};
+use zeroize::Zeroize;
 
 use super::{AAD_BUFFER, MAX_SMALL_TOPIC_LEN};
 use crate::replay::{Rejected, Window};
 use crate::schedule;
 use crate::secret::ScopeKey;
-use crate::session::{Authentic, BodyError, SessionKeys};
+use crate::session::{Authentic, SessionKeys};
 use crate::suite::{Suite, SuiteNotBuilt};
 use crate::topic::TopicName;
-use crate::wire::header::{Header, HeaderError, KeyId, SessionId};
+use crate::wire::header::{Header, HeaderError, KeyId, SessionId, TAG_LEN};
 use crate::wire::inner::InnerHeader;
+use crate::wire::last_aad::LastAad;
 
 /// Opens messages of one scope and refuses repetitions.
 ///
@@ -25,10 +27,13 @@ pub struct Opener<const STREAMS: usize = 8> {
     kid: KeyId,
     suite: Suite,
     last: Option<SessionKeys>,
+    /// The place of the stream of the last message, if that was opened by `last` and `last_aad`.
+    recent: Option<usize>,
     streams: [Option<Stream>; STREAMS],
     tick: u64,
     forgotten: u64,
     aad: [u8; AAD_BUFFER],
+    last_aad: LastAad,
 }
 
 #[derive(Debug)]
@@ -99,15 +104,6 @@ impl From<HeaderError> for OpenError {
     }
 }
 
-impl From<BodyError> for OpenError {
-    fn from(error: BodyError) -> Self {
-        match error {
-            BodyError::Short => Self::Malformed,
-            BodyError::NotAuthentic => Self::NotAuthentic,
-        }
-    }
-}
-
 impl<const STREAMS: usize> Opener<STREAMS> {
     /// An opener for messages under `scope`.
     ///
@@ -123,10 +119,12 @@ impl<const STREAMS: usize> Opener<STREAMS> {
             scope,
             suite,
             last: None,
+            recent: None,
             streams: [const { None }; STREAMS],
             tick: 0,
             forgotten: 0,
             aad: [0; AAD_BUFFER],
+            last_aad: LastAad::default(),
         })
     }
 
@@ -157,12 +155,12 @@ impl<const STREAMS: usize> Opener<STREAMS> {
         if header.kid != self.kid {
             return Err(OpenError::UnknownKey);
         }
-        let proof = self.authenticate(&header, topic, buf)?;
+        let proof = self.authenticate(&header, header_len, topic, buf)?;
         let body = buf.get_mut(header_len..).unwrap_or_default();
         // from here on the plain text must not outlive a refusal
         let opened = self.admit(&header, topic, proof, body);
         if opened.is_err() {
-            zeroize::Zeroize::zeroize(body);
+            body.zeroize();
         }
         opened?;
         let (inner, payload) =
@@ -173,20 +171,35 @@ impl<const STREAMS: usize> Opener<STREAMS> {
     fn authenticate(
         &mut self,
         header: &Header,
+        header_len: usize,
         topic: TopicName<'_>,
         buf: &mut [u8],
     ) -> Result<Authentic, OpenError> {
-        let keys = match self.last.take() {
+        let (encoded, body) = buf.split_at_mut_checked(header_len).ok_or(OpenError::Malformed)?;
+        if body.len() < self.suite.commitment_len().saturating_add(TAG_LEN) {
+            return Err(OpenError::Malformed);
+        }
+        let (commitment, sealed) =
+            body.split_at_mut_checked(self.suite.commitment_len()).ok_or(OpenError::Malformed)?;
+        let recent = self.recent.take();
+        let mut derived = None;
+        let keys = match &self.last {
             Some(keys) if keys.id == header.id => keys,
-            _ => SessionKeys::derive(&self.scope, self.kid, self.suite, header.id)
-                .map_err(|_| OpenError::UnknownKey)?,
+            _ => derived.insert(
+                SessionKeys::derive(&self.scope, self.kid, self.suite, header.id)
+                    .map_err(|_| OpenError::UnknownKey)?,
+            ),
         };
-        let encoded = header.encode();
-        let aad = super::aad(&keys, encoded.as_bytes(), Some(topic), None)
-            .write(&mut self.aad)
-            .ok_or(OpenError::TopicTooLong)?;
-        let (proof, _) = keys.authenticate(header, aad, buf)?;
-        self.last = Some(keys);
+        let aad = super::aad(keys, encoded, Some(topic), None);
+        let aad = self.last_aad.write(&aad, &mut self.aad).ok_or(OpenError::TopicTooLong)?;
+        let proof = keys
+            .authenticate(header.counter, aad.bytes, commitment, sealed)
+            .inspect_err(|_| commitment.zeroize())
+            .map_err(|_| OpenError::NotAuthentic)?;
+        match derived {
+            Some(derived) => self.last = Some(derived),
+            None => self.recent = recent.filter(|_| aad.same_topic),
+        }
         Ok(proof)
     }
 
@@ -198,21 +211,33 @@ impl<const STREAMS: usize> Opener<STREAMS> {
         proof: Authentic,
         body: &[u8],
     ) -> Result<(), OpenError> {
-        Self::split(self.suite, header, body)?;
+        if header.inner {
+            Self::split(self.suite, header, body)?;
+        }
         self.tick = self.tick.saturating_add(1);
-        let key = stream_key(proof.session(), topic);
         let tick = self.tick;
-        if let Some(stream) = self.streams.iter_mut().flatten().find(|stream| stream.key == key) {
+        let place = self.recent.or_else(|| {
+            let key = stream_key(proof.session(), topic);
+            self.streams.iter().position(|slot| slot.as_ref().is_some_and(|s| s.key == key))
+        });
+        if let Some(place) = place
+            && let Some(stream) = self.streams.get_mut(place).and_then(Option::as_mut)
+        {
+            self.recent = Some(place);
             stream.window.accept(&proof).map_err(OpenError::Rejected)?;
             stream.accepted = tick;
             return Ok(());
         }
         let mut window = Window::new();
         window.accept(&proof).map_err(OpenError::Rejected)?;
-        let stream = Stream { key, window, accepted: tick };
-        let slot = self.streams.iter_mut().min_by_key(|slot| slot.as_ref().map(|s| s.accepted));
-        if slot.and_then(|slot| slot.replace(stream)).is_some() {
-            self.forgotten = self.forgotten.saturating_add(1);
+        let stream = Stream { key: stream_key(proof.session(), topic), window, accepted: tick };
+        let slots = self.streams.iter_mut().enumerate();
+        let oldest = slots.min_by_key(|(_, slot)| slot.as_ref().map(|s| s.accepted));
+        if let Some((place, slot)) = oldest {
+            self.recent = Some(place);
+            if slot.replace(stream).is_some() {
+                self.forgotten = self.forgotten.saturating_add(1);
+            }
         }
         Ok(())
     }
@@ -224,7 +249,7 @@ impl<const STREAMS: usize> Opener<STREAMS> {
         body: &'b [u8],
     ) -> Result<(InnerHeader<'b>, &'b [u8]), OpenError> {
         let text = body
-            .split_last_chunk::<{ crate::wire::TAG_LEN }>()
+            .split_last_chunk::<TAG_LEN>()
             .and_then(|(front, _)| front.get(suite.commitment_len()..))
             .ok_or(OpenError::Malformed)?;
         if header.inner {

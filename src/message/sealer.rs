@@ -9,6 +9,7 @@ use crate::session::{Entropy, NoEntropy, SenderSession, SessionKeys, draw_id};
 use crate::suite::{Suite, SuiteNotBuilt};
 use crate::topic::TopicName;
 use crate::wire::header::{MAX_HEADER_LEN, SessionId, TAG_LEN};
+use crate::wire::last_aad::LastAad;
 
 /// Seals messages of one scope in one session.
 ///
@@ -18,6 +19,7 @@ use crate::wire::header::{MAX_HEADER_LEN, SessionId, TAG_LEN};
 pub struct Sealer {
     session: SenderSession,
     aad: [u8; AAD_BUFFER],
+    last_aad: LastAad,
 }
 
 /// Why a [`Sealer`] was not made or did not seal.
@@ -82,7 +84,11 @@ impl Sealer {
     ) -> Result<Self, SealError> {
         let kid = schedule::key_id(scope, suite);
         let keys = SessionKeys::derive(scope, kid, suite, id).map_err(SealError::Suite)?;
-        Ok(Self { session: SenderSession::new(keys), aad: [0; AAD_BUFFER] })
+        Ok(Self {
+            session: SenderSession::new(keys),
+            aad: [0; AAD_BUFFER],
+            last_aad: LastAad::default(),
+        })
     }
 
     /// The session's ID.
@@ -119,28 +125,21 @@ impl Sealer {
         if topic.as_str().len() > MAX_SMALL_TOPIC_LEN {
             return Err(SealError::TopicTooLong);
         }
-        let headroom = self.headroom();
-        let total = headroom.saturating_add(len).saturating_add(TAG_LEN);
+        let total = self.headroom().saturating_add(len).saturating_add(TAG_LEN);
         let buf = buf.get_mut(..total).ok_or(SealError::BufferTooSmall)?;
         let counter = self.session.spend(len).map_err(|_| SealError::Exhausted)?;
 
         let keys = &self.session.keys;
         let header = keys.header(counter, false).encode();
-        let aad = super::aad(keys, header.as_bytes(), Some(topic), None)
-            .write(&mut self.aad)
-            .ok_or(SealError::TopicTooLong)?;
-        let (front, body) = buf.split_at_mut(headroom);
-        let (front, commitment) =
-            front.split_at_mut(headroom.saturating_sub(keys.suite.commitment_len()));
-        let (text, tag) = body.split_at_mut(len);
-        super::encrypt(keys, counter, aad, commitment, text, tag)
-            .map_err(|_| SealError::TooLarge)?;
+        let aad = super::aad(keys, header.as_bytes(), Some(topic), None);
+        let aad = self.last_aad.write(&aad, &mut self.aad).ok_or(SealError::TopicTooLong)?;
+        let (front, body) =
+            buf.split_at_mut_checked(MAX_HEADER_LEN).ok_or(SealError::BufferTooSmall)?;
+        super::encrypt(keys, counter, aad.bytes, body).map_err(|_| SealError::TooLarge)?;
 
         let header = header.as_bytes();
         let start = front.len().saturating_sub(header.len());
-        for (slot, byte) in front.iter_mut().skip(start).zip(header) {
-            *slot = *byte;
-        }
+        front.get_mut(start..).unwrap_or_default().copy_from_slice(header);
         Ok(buf.get(start..).unwrap_or_default())
     }
 }

@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::{DEFAULT_MAX_PACKET, MAX_SCOPE_DEPTH};
 use crate::suite::Suite;
-use crate::topic::{FilterError, MAX_TOPIC_LEN, TopicFilter, TopicName};
+use crate::topic::{FilterError, MAX_TOPIC_LEN, OwnedFilter, TopicFilter, TopicName};
 use crate::wire::header::Form;
 
 /// What happens to payloads under a rule.
@@ -171,16 +171,6 @@ impl fmt::Display for RuleError {
 
 impl core::error::Error for RuleError {}
 
-/// A filter that was checked and is kept.
-#[derive(Debug, Clone)]
-struct OwnedFilter(String);
-
-impl OwnedFilter {
-    fn matches(&self, topic: TopicName<'_>) -> bool {
-        TopicFilter::parse(&self.0).is_ok_and(|filter| filter.matches(topic))
-    }
-}
-
 /// Topics, and what is done with them.
 #[derive(Debug, Clone)]
 pub struct Rule {
@@ -240,7 +230,7 @@ impl Rule {
 
     /// The rule's filters.
     pub fn topics(&self) -> impl Iterator<Item = TopicFilter<'_>> {
-        self.topics.iter().filter_map(|filter| TopicFilter::parse(&filter.0).ok())
+        self.topics.iter().map(OwnedFilter::get)
     }
 
     /// What happens to payloads.
@@ -294,7 +284,7 @@ impl Rule {
     /// The filter that a carried topic has to match, if the rule names one.
     #[must_use]
     pub fn carried_filter(&self) -> Option<TopicFilter<'_>> {
-        self.carried_filter.as_ref().and_then(|filter| TopicFilter::parse(&filter.0).ok())
+        self.carried_filter.as_ref().map(OwnedFilter::get)
     }
 
     /// What happens to properties.
@@ -463,14 +453,13 @@ impl RuleBuilder {
             if filter.share_group().is_some() {
                 return Err(RuleError::SharedTopic);
             }
+            self.rule.topics.push(OwnedFilter::new(filter));
         }
-        self.rule.topics = self.topics.into_iter().map(OwnedFilter).collect();
         if self.rule.topics.is_empty() {
             return Err(RuleError::NoTopics);
         }
         check_scope(&self.rule.scope)?;
-        check_binding(&self.rule, self.carried_filter.as_deref())?;
-        self.rule.carried_filter = self.carried_filter.map(OwnedFilter);
+        self.rule.carried_filter = check_binding(&self.rule, self.carried_filter.as_deref())?;
         self.rule.pad = match self.pad {
             None => 0,
             Some(block) if (1..=usize::from(u16::MAX)).contains(&block) => block,
@@ -499,7 +488,10 @@ fn check_scope(scope: &Scope) -> Result<(), RuleError> {
 }
 
 // SPEC §5, topic_binding
-fn check_binding(rule: &Rule, carried_filter: Option<&str>) -> Result<(), RuleError> {
+fn check_binding(
+    rule: &Rule,
+    carried_filter: Option<&str>,
+) -> Result<Option<OwnedFilter>, RuleError> {
     match &rule.topic_binding {
         TopicBinding::Strip(prefix) if !prefix.ends_with('/') => {
             return Err(RuleError::StripPrefix);
@@ -511,9 +503,9 @@ fn check_binding(rule: &Rule, carried_filter: Option<&str>) -> Result<(), RuleEr
         _ if carried_filter.is_some() => return Err(RuleError::CarriedFilterUnused),
         _ => {}
     }
-    match carried_filter.map(TopicFilter::parse) {
-        Some(Err(error)) => Err(RuleError::CarriedFilter(error)),
-        Some(Ok(filter)) if filter.share_group().is_some() => Err(RuleError::SharedTopic),
-        _ => Ok(()),
+    let filter = carried_filter.map(TopicFilter::parse).transpose();
+    match filter.map_err(RuleError::CarriedFilter)? {
+        Some(filter) if filter.share_group().is_some() => Err(RuleError::SharedTopic),
+        filter => Ok(filter.map(OwnedFilter::new)),
     }
 }

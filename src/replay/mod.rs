@@ -53,7 +53,7 @@ impl fmt::Display for Rejected {
             Self::Duplicate => "the message was delivered before",
             Self::TooOld => "the counter is below the replay window",
             Self::Stale => "a newer value of the topic was delivered",
-            Self::NotFresh => "nothing proves that the message was made just now",
+            Self::NotFresh => "its timestamp does not fit this clock",
         })
     }
 }

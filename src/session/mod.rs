@@ -2,7 +2,7 @@
 
 mod lease;
 
-use core::{fmt, ops::Range};
+use core::fmt;
 
 pub use lease::{CounterStore, Lease, LeaseError};
 use rand_core::TryCryptoRng;
@@ -11,8 +11,10 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::schedule;
 use crate::secret::ScopeKey;
-use crate::suite::{Aead, NONCE_LEN, Suite, SuiteNotBuilt};
-use crate::wire::header::{COM_LEN, Header, KeyId, MAX_COUNTER, SessionId, TAG_LEN};
+use crate::suite::{Aead, NONCE_LEN, NotAuthentic, Suite, SuiteNotBuilt};
+#[cfg(feature = "alloc")]
+use crate::wire::header::WILL_COUNTER;
+use crate::wire::header::{COM_LEN, Header, KeyId, MAX_COUNTER, SessionId};
 
 /// Most 16-byte blocks under one session key, 2^36 (SPEC §8).
 pub const MAX_BLOCKS: u64 = 1 << 36;
@@ -100,58 +102,42 @@ impl SessionKeys {
 }
 
 impl SessionKeys {
-    /// Checks and decrypts what stands behind the header of `message`, in place, and returns the
-    /// proof and the plain text. After an error everything behind the header is wiped.
+    /// Checks `commitment`, then decrypts in place the text in front of the tag that ends `sealed`.
+    /// After an error `sealed` is wiped.
     // SPEC §4 "Committing suites", §6 open
-    pub(crate) fn authenticate<'b>(
+    pub(crate) fn authenticate(
         &self,
-        header: &Header,
+        counter: u32,
         aad: &[u8],
-        message: &'b mut [u8],
-    ) -> Result<(Authentic, &'b mut [u8]), BodyError> {
-        let body = message.get_mut(header.encoded_len()..).unwrap_or_default();
-        match self.check(header, aad, body) {
-            Ok(range) => {
-                let proof = Authentic { kid: self.kid, id: self.id, counter: header.counter };
-                Ok((proof, body.get_mut(range).unwrap_or_default()))
-            }
-            Err(error) => {
-                body.zeroize();
-                Err(error)
-            }
+        commitment: &[u8],
+        sealed: &mut [u8],
+    ) -> Result<Authentic, NotAuthentic> {
+        let checked = if self.commits_to(commitment) {
+            self.aead.open(&self.nonce(counter), aad, sealed)
+        } else {
+            Err(NotAuthentic)
+        };
+        if checked.is_err() {
+            sealed.zeroize();
         }
+        checked.map(|()| Authentic { kid: self.kid, id: self.id, counter })
     }
 
-    /// Where the plain text stands in `body`, once it was decrypted there.
-    fn check(
-        &self,
-        header: &Header,
-        aad: &[u8],
-        body: &mut [u8],
-    ) -> Result<Range<usize>, BodyError> {
-        let start = self.suite.commitment_len();
-        let (commitment, sealed) = body.split_at_mut_checked(start).ok_or(BodyError::Short)?;
-        let len = sealed.len().checked_sub(TAG_LEN).ok_or(BodyError::Short)?;
-        if let Some(expected) = &self.commitment {
-            let equal: bool = expected.as_slice().ct_eq(commitment).into();
-            if !equal {
-                return Err(BodyError::NotAuthentic);
-            }
-        }
-        self.aead
-            .open(&self.nonce(header.counter), aad, sealed)
-            .map_err(|_| BodyError::NotAuthentic)?;
-        Ok(start..start.saturating_add(len))
+    /// Whether `commitment` is that of these keys: compared in words, and in constant time.
+    fn commits_to(&self, commitment: &[u8]) -> bool {
+        let (expected, []) = self.commitment.as_slice().as_flattened().as_chunks::<8>() else {
+            return false;
+        };
+        let (given, []) = commitment.as_chunks::<8>() else {
+            return false;
+        };
+        let differ = expected
+            .iter()
+            .zip(given)
+            .map(|(a, b)| u64::from_ne_bytes(*a) ^ u64::from_ne_bytes(*b))
+            .fold(0, |differ, word| differ | word);
+        expected.len() == given.len() && differ.ct_eq(&0).into()
     }
-}
-
-/// Why what stands behind a header did not open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BodyError {
-    /// There is no room for the commitment and a tag.
-    Short,
-    /// The commitment or the tag is wrong.
-    NotAuthentic,
 }
 
 /// The proof that a message's tag was right. Only opening makes one, and replay state takes
@@ -200,11 +186,19 @@ pub(crate) struct SenderSession {
     pub(crate) keys: SessionKeys,
     next: u32,
     blocks: u64,
+    #[cfg(feature = "alloc")]
+    will_spent: bool,
 }
 
 impl SenderSession {
     pub(crate) fn new(keys: SessionKeys) -> Self {
-        Self { keys, next: 0, blocks: 0 }
+        Self {
+            keys,
+            next: 0,
+            blocks: 0,
+            #[cfg(feature = "alloc")]
+            will_spent: false,
+        }
     }
 
     /// The counter of the next message, which is not spent yet.
@@ -223,6 +217,23 @@ impl SenderSession {
         self.blocks = self.take_blocks(len)?;
         self.next = self.next.saturating_add(1);
         Ok(counter)
+    }
+
+    /// Spends the counter of wills, which a session has once.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn spend_will(&mut self, len: usize) -> Result<u32, Exhausted> {
+        if self.will_spent {
+            return Err(Exhausted);
+        }
+        self.blocks = self.take_blocks(len)?;
+        self.will_spent = true;
+        Ok(WILL_COUNTER)
+    }
+
+    /// Whether its will was sealed, so that it ends only with its connection.
+    #[cfg(feature = "alloc")]
+    pub(crate) const fn has_will(&self) -> bool {
+        self.will_spent
     }
 
     /// Whether a plain text of `len` bytes can still be sealed.
@@ -268,6 +279,8 @@ mod tests {
         session.set_next(MAX_COUNTER);
         assert_eq!(session.spend(2), Ok(MAX_COUNTER));
         assert_eq!(session.spend(2), Err(Exhausted));
+        assert_eq!(session.spend_will(2), Ok(WILL_COUNTER));
+        assert_eq!(session.spend_will(2), Err(Exhausted));
     }
 
     #[test]

@@ -404,4 +404,32 @@ mod tests {
         fs::remove_dir(dir.path().join("counter.new")).unwrap();
         assert_eq!(store.reserve(64).unwrap(), 0..64);
     }
+
+    #[test]
+    fn a_guard_seals_in_compact_form_and_uses_no_counter_again_over_restarts() {
+        use crate::guard::{Guard, Outgoing};
+        use crate::keyring::{Grant, Keyring};
+        use crate::policy::{Links, Policy, Rule};
+        use crate::{secret::SharedKey, suite::Suite, wire::Form};
+
+        let (_dir, path) = provisioned();
+        let mut next = 0;
+        for _ in 0..3 {
+            let rule = Rule::sealed(["#"]).suite(Suite::Aes256GcmSiv).form(Form::Compact);
+            let grant = Grant::shared(&SharedKey::take(&mut [7; 32]), "r").unwrap();
+            let keyring = Keyring::new(std::vec![grant.with_sender(number(5))]);
+            let policy = Policy::new(std::vec![rule.build().unwrap()]);
+            let (mut tx, _) = Guard::new(policy, keyring, Links::Tcp).unwrap().split();
+            let mut store = open(&path).unwrap();
+            for _ in 0..10 {
+                if tx.wants_lease(number(5)) {
+                    tx.renew(number(5), &mut store, 4).unwrap();
+                }
+                let sealed = tx.seal(&Outgoing::new("a", b"27"), &mut std::vec![]).unwrap();
+                let (_, counter) = sealed.sealed.unwrap();
+                assert!(counter >= next, "{counter} was used");
+                next = counter + 1;
+            }
+        }
+    }
 }

@@ -4,6 +4,9 @@ use core::fmt;
 
 use super::{MAX_TOPIC_LEN, TopicName, name::Levels};
 
+/// What filters of shared subscriptions begin with.
+const SHARE: &str = "$share/";
+
 /// A valid MQTT topic filter, `$share/<group>/` in front included.
 ///
 /// ```
@@ -98,22 +101,10 @@ impl<'a> TopicFilter<'a> {
     /// (MQTT 5.0 §4.7.2).
     #[must_use]
     pub fn matches(self, name: TopicName<'_>) -> bool {
-        let mut names = name.levels();
-        let mut first = true;
-        for pattern in self.pattern.split('/') {
-            if first && name.is_reserved() && matches!(pattern, "#" | "+") {
-                return false;
-            }
-            first = false;
-            if pattern == "#" {
-                return true;
-            }
-            match names.next() {
-                Some(level) if pattern == "+" || pattern == level => {}
-                _ => return false,
-            }
+        if name.is_reserved() && self.pattern.starts_with(['#', '+']) {
+            return false;
         }
-        names.next().is_none()
+        matches(self.pattern.as_bytes(), name.as_str().as_bytes())
     }
 
     /// Whether some topic name is matched by both filters. Groups play no part.
@@ -169,10 +160,75 @@ impl<'a> TopicFilter<'a> {
     }
 }
 
+/// A filter that was checked and is kept.
+#[cfg(feature = "alloc")]
+#[derive(Debug, Clone)]
+pub(crate) struct OwnedFilter {
+    text: alloc::string::String,
+    /// Bytes of the group, if there is one.
+    group: Option<usize>,
+    /// Where the pattern starts.
+    pattern: usize,
+    /// Where its first wildcard stands, with the slash in front of it; its end if there is none.
+    wild: usize,
+}
+
+#[cfg(feature = "alloc")]
+impl OwnedFilter {
+    pub(crate) fn new(filter: TopicFilter<'_>) -> Self {
+        let pattern = filter.text.len().saturating_sub(filter.pattern.len());
+        let fixed = match filter.pattern.find(['+', '#']) {
+            Some(wild) => wild.saturating_sub(1),
+            None => filter.pattern.len(),
+        };
+        Self {
+            text: filter.text.into(),
+            group: filter.group.map(str::len),
+            pattern,
+            wild: pattern.saturating_add(fixed),
+        }
+    }
+
+    /// As [`TopicFilter::matches`]; what stands in front of the wildcards is compared at once.
+    pub(crate) fn matches(&self, name: TopicName<'_>) -> bool {
+        let fixed = self.text.get(self.pattern..self.wild).unwrap_or_default();
+        let pattern = self.text.get(self.wild..).unwrap_or_default();
+        match name.as_str().strip_prefix(fixed) {
+            None => false,
+            Some(_) if fixed.is_empty() => self.get().matches(name),
+            Some(rest) => matches(pattern.as_bytes(), rest.as_bytes()),
+        }
+    }
+
+    pub(crate) fn get(&self) -> TopicFilter<'_> {
+        let group = self.group.and_then(|len| self.text.get(SHARE.len()..)?.get(..len));
+        let pattern = self.text.get(self.pattern..).unwrap_or_default();
+        TopicFilter { text: &self.text, group, pattern }
+    }
+}
+
 impl fmt::Display for TopicFilter<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text)
     }
+}
+
+/// Whether `pattern` matches `name`, byte by byte.
+fn matches(mut pattern: &[u8], mut name: &[u8]) -> bool {
+    while let [first, rest @ ..] = pattern {
+        match (first, name) {
+            (b'#', _) => return true,
+            (b'+', _) => {
+                let end = name.iter().position(|byte| *byte == b'/').unwrap_or(name.len());
+                name = name.get(end..).unwrap_or_default();
+            }
+            (_, [same, behind @ ..]) if same == first => name = behind,
+            // '#' matches the parent level too
+            _ => return name.is_empty() && pattern == b"/#",
+        }
+        pattern = rest;
+    }
+    name.is_empty()
 }
 
 fn is_reserved(level: Option<&str>) -> bool {
@@ -181,7 +237,7 @@ fn is_reserved(level: Option<&str>) -> bool {
 
 /// Splits `$share/group/filter` (MQTT 5.0 §4.8.2); a filter that is not shared has no group.
 fn split_share(text: &str) -> Result<(Option<&str>, &str), FilterError> {
-    let Some(shared) = text.strip_prefix("$share/") else {
+    let Some(shared) = text.strip_prefix(SHARE) else {
         return Ok((None, text));
     };
     match shared.split_once('/') {

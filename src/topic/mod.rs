@@ -3,6 +3,8 @@
 mod filter;
 mod name;
 
+#[cfg(feature = "alloc")]
+pub(crate) use filter::OwnedFilter;
 pub use filter::{FilterError, TopicFilter};
 pub use name::{Levels, PathScope, TopicError, TopicName};
 

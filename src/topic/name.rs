@@ -58,11 +58,13 @@ impl<'a> TopicName<'a> {
         if text.len() > MAX_TOPIC_LEN {
             return Err(TopicError::TooLong);
         }
-        match text.bytes().find(|byte| matches!(byte, 0 | b'+' | b'#')) {
-            None => Ok(Self(text)),
-            Some(0) => Err(TopicError::Nul),
-            Some(_) => Err(TopicError::Wildcard),
+        // without an early end, the compiler looks at many bytes at once
+        let bad = |byte: &u8| matches!(byte, 0 | b'+' | b'#');
+        if text.as_bytes().iter().fold(false, |any, byte| any | bad(byte)) {
+            let nul = text.bytes().find(bad) == Some(0);
+            return Err(if nul { TopicError::Nul } else { TopicError::Wildcard });
         }
+        Ok(Self(text))
     }
 
     /// Checks bytes from the network.
@@ -95,14 +97,17 @@ impl<'a> TopicName<'a> {
     // SPEC §1, "path scope"
     #[must_use]
     pub fn path(self, depth: u8) -> PathScope<'a> {
-        let mut levels: u8 = 0;
-        let mut end = 0;
-        for level in self.levels().take(usize::from(depth)) {
-            let slash = usize::from(levels > 0);
-            end = level.len().saturating_add(slash).saturating_add(end);
+        if depth == 0 {
+            return PathScope::REALM;
+        }
+        let mut levels: u8 = 1;
+        for (at, _) in self.0.bytes().enumerate().filter(|(_, byte)| *byte == b'/') {
+            if levels == depth {
+                return PathScope { text: self.0.get(..at).unwrap_or(self.0), levels };
+            }
             levels = levels.saturating_add(1);
         }
-        PathScope { text: self.0.get(..end).unwrap_or(self.0), levels }
+        PathScope { text: self.0, levels }
     }
 
     /// The name without `prefix`, once and at the start; unchanged if it does not start with

@@ -19,6 +19,8 @@ pub const WILL_COUNTER: u32 = u32::MAX - 1;
 /// The largest counter of an ordinary message: 2^32 − 3.
 pub const MAX_COUNTER: u32 = u32::MAX - 2;
 
+/// Magic, VF and KID.
+const START_LEN: usize = 6;
 const VERSION_MASK: u8 = 0b1100_0000;
 const DATA_V1: u8 = 0b0100_0000;
 const COMPACT: u8 = 0b0010_0000;
@@ -97,6 +99,13 @@ impl SessionId {
         match self {
             Self::Random(_) => Form::Session,
             Self::Sender(_) => Form::Compact,
+        }
+    }
+
+    const fn encoded_len(&self) -> usize {
+        match self {
+            Self::Random(_) => SID_LEN,
+            Self::Sender(number) => varint::len(number.get()),
         }
     }
 
@@ -198,12 +207,8 @@ impl Header {
     /// Bytes that [`Header::encode`] makes.
     #[must_use]
     pub fn encoded_len(&self) -> usize {
-        let id = match self.id {
-            SessionId::Random(_) => SID_LEN,
-            SessionId::Sender(number) => varint::len(number.get()),
-        };
-        // magic, VF and KID
-        id.saturating_add(varint::len(self.counter)).saturating_add(6)
+        let id = self.id.encoded_len();
+        id.saturating_add(varint::len(self.counter)).saturating_add(START_LEN)
     }
 
     /// VF, the second byte.
@@ -217,15 +222,32 @@ impl Header {
     /// The header as on the wire: the first [`Header::encoded_len`] bytes of the array.
     #[must_use]
     pub fn encode(&self) -> EncodedHeader {
-        let mut out = EncodedHeader { bytes: [0; MAX_HEADER_LEN], len: 0 };
-        out.push(&[MAGIC, self.version_and_flags()]);
-        out.push(&self.kid.0);
-        let (id, len) = self.id.encode();
-        out.push(id.get(..len).unwrap_or(&id));
+        let [a, b, c, d] = self.kid.0;
+        let mut bytes = [0; MAX_HEADER_LEN];
+        let (start, rest) = bytes.split_at_mut(START_LEN);
+        start.copy_from_slice(&[MAGIC, self.version_and_flags(), a, b, c, d]);
+        // what arrays hold beyond their length is overwritten, or stands behind the end
+        let id_len = match &self.id {
+            SessionId::Random(sid) => put(rest, (sid, SID_LEN)),
+            SessionId::Sender(number) => {
+                let (id, len) = varint::encode(number.get());
+                put(rest, (&id, len))
+            }
+        };
         let (counter, len) = varint::encode(self.counter);
-        out.push(counter.get(..len).unwrap_or(&counter));
-        out
+        let counter_len = put(rest.get_mut(id_len..).unwrap_or_default(), (&counter, len));
+        let len = START_LEN.saturating_add(id_len).saturating_add(counter_len);
+        EncodedHeader { bytes, len }
     }
+}
+
+/// Copies a whole array to the start of `out`, which takes an instruction or two, and returns how
+/// much of it counts.
+fn put<const N: usize>(out: &mut [u8], (part, len): (&[u8; N], usize)) -> usize {
+    if let Some(slot) = out.first_chunk_mut() {
+        *slot = *part;
+    }
+    len
 }
 
 /// A header as bytes.
@@ -236,14 +258,6 @@ pub struct EncodedHeader {
 }
 
 impl EncodedHeader {
-    fn push(&mut self, part: &[u8]) {
-        let rest = self.bytes.get_mut(self.len..).unwrap_or_default();
-        for (to, from) in rest.iter_mut().zip(part) {
-            *to = *from;
-        }
-        self.len = self.len.saturating_add(part.len());
-    }
-
     /// The bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {

@@ -4,6 +4,7 @@ pub mod aad;
 pub(crate) mod cbor;
 pub mod header;
 pub mod inner;
+pub(crate) mod last_aad;
 pub mod property;
 mod reader;
 pub mod varint;

@@ -35,7 +35,6 @@ fn needs(case: &Value) -> BTreeSet<&'static str> {
     }
     let has = |op: &str| events.iter().any(|event| event["op"] == op);
     let mut need = |name, needed: bool| needed && needs.insert(name);
-    need("manual acknowledgement", receiver("manual") || has("ack"));
     need("store", has("stop") || has("start") || receiver("store"));
     need("own sessions", has("own") || receiver("own"));
     need("first_contact", receiver("first_contact"));
@@ -137,7 +136,7 @@ fn messages(case: &Value) -> Vec<Message<'_>> {
     events
         .flat_map(|event| {
             match text(event, "op") {
-                "msg" => 0..1,
+                "msg" | "ack" => 0..1,
                 "range" => 0..number(event, "count"),
                 _ => 0..0,
             }
@@ -153,6 +152,9 @@ fn guard(case: &Value, messages: &[Message<'_>]) -> GuardRx {
     let rule = Rule::sealed(["#"]).scope(Scope::Path { depth: 1 }).replay(replay).build().unwrap();
     let guard = Guard::new(Policy::new(vec![rule]), Keyring::new(grants), Links::Tcp).unwrap();
     let (_, mut rx) = guard.split();
+    if case["receiver"]["manual"] == true {
+        rx.confirm_manually();
+    }
     let mut limits = ReplayLimits::default();
     let set = |limit: &mut usize, key: &str| {
         if let Some(value) = case["receiver"][key].as_u64() {
@@ -170,13 +172,23 @@ fn guard(case: &Value, messages: &[Message<'_>]) -> GuardRx {
 fn run_guard(case: &Value) {
     let messages = messages(case);
     let mut rx = guard(case, &messages);
+    let mut receipts = BTreeMap::new();
     for message in &messages {
+        let name = (message.topic(), message.text("key", "k"), message.id(), message.counter());
+        if message.event["op"] == "ack" {
+            rx.confirm(receipts[&name]);
+            continue;
+        }
         let (topic, sealed) = (message.topic(), message.seal());
         let now = message.event["now"].as_u64();
         let mut out = vec![];
         let verdict = rx.open(&Incoming::new(&topic, &sealed, Link::Tcp).at(now), &mut out);
+        if let Ok(delivery) = &verdict {
+            receipts.extend(delivery.receipt.map(|receipt| (name, receipt)));
+        }
         let verdict = match verdict.map(|delivery| delivery.verdict) {
             Ok(Some(Verdict::New)) => "New",
+            Ok(Some(Verdict::Redelivered)) => "Redelivered",
             // under `off` the traces call every delivery Unchecked
             Ok(Some(Verdict::Unchecked)) => "Unchecked",
             Err(error) => error.name(),

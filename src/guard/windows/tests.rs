@@ -1,5 +1,6 @@
 use super::*;
 use std::format;
+use std::vec::Vec;
 
 const ID: SessionId = SessionId::Random([1; 12]);
 
@@ -12,7 +13,7 @@ fn accept(windows: &mut Windows, scope: &str, topic: &str, counter: u32) -> Resu
 
 #[test]
 fn a_named_scope_and_a_path_of_one_text_do_not_share_state() {
-    let windows = Windows::new([1; 16], ReplayLimits::default());
+    let mut windows = Windows::new([1; 16], ReplayLimits::default());
     let (kid, topic) = (KeyId::new([0; 4]), TopicName::parse("a").unwrap());
     let path = windows.state_key(ScopeRef::Path(topic.path(1)), kid, ID, topic);
     assert_ne!(path, windows.state_key(ScopeRef::Named("a"), kid, ID, topic));
@@ -36,4 +37,28 @@ fn a_window_takes_at_most_192_bytes() {
     // at a load of at least 7/16
     let entry = Lru::<u128, Window>::ENTRY_SIZE + (4 + 1) * 16 / 7;
     assert!(entry <= 192, "{entry}");
+}
+
+#[test]
+fn the_key_asked_for_last_is_not_given_for_another() {
+    let mut windows = Windows::new([1; 16], ReplayLimits::default());
+    let name = |text| TopicName::parse(text).unwrap();
+    let other = SessionId::Random([8; 12]);
+    let paths = ["a", "b"].map(|text| ScopeRef::Path(name(text).path(1)));
+    let mut keys = Vec::new();
+    for scope in [paths[0], paths[1], ScopeRef::Named("a")] {
+        for kid in [KeyId::new([0; 4]), KeyId::new([1; 4])] {
+            for id in [ID, other] {
+                for topic in ["a/b", "a/c"] {
+                    let asked = windows.state_key(scope, kid, id, name(topic));
+                    assert_eq!(asked, windows.state_key(scope, kid, id, name(topic)));
+                    assert_eq!(asked, windows.hash(scope, kid, id, name(topic)));
+                    keys.push(asked);
+                }
+            }
+        }
+    }
+    for (at, key) in keys.iter().enumerate() {
+        assert!(!keys[..at].contains(key));
+    }
 }

@@ -90,4 +90,44 @@ proptest! {
         // names of four levels, of other letters, tell more than these: covers is the stricter
         prop_assert!(!a.covers(b) || within);
     }
+
+    #[test]
+    fn a_kept_filter_matches_what_levels_say(
+        levels in prop::collection::vec(prop::sample::select(vec!["", "a", "b", "$s", "+"]), 0..4),
+        hash in any::<bool>(),
+        shared in any::<bool>(),
+    ) {
+        let mut pattern = levels.clone();
+        if hash { pattern.push("#"); }
+        let mut text = pattern.join("/");
+        prop_assume!(!text.is_empty());
+        if shared { text.insert_str(0, "$share/g/"); }
+        let filter = filter(&text);
+        let kept = OwnedFilter::new(filter);
+        prop_assert_eq!(kept.get(), filter);
+        for name in names() {
+            let name = TopicName::parse(&name).unwrap();
+            let expected = levels_match(&pattern, name);
+            prop_assert_eq!(filter.matches(name), expected, "{} {}", text, name);
+            prop_assert_eq!(kept.matches(name), expected, "{} {}", text, name);
+        }
+    }
+}
+
+/// MQTT 5.0 §4.7, level by level.
+fn levels_match(pattern: &[&str], name: TopicName<'_>) -> bool {
+    let names: Vec<&str> = name.levels().collect();
+    if name.is_reserved() && matches!(pattern[0], "+" | "#") {
+        return false;
+    }
+    match pattern.split_last() {
+        Some((&"#", parents)) => {
+            names.len() >= parents.len() && levels_are(parents, &names[..parents.len()])
+        }
+        _ => names.len() == pattern.len() && levels_are(pattern, &names),
+    }
+}
+
+fn levels_are(pattern: &[&str], names: &[&str]) -> bool {
+    pattern.iter().zip(names).all(|(level, name)| *level == "+" || level == name)
 }

@@ -1,0 +1,205 @@
+//! What comes in: a message, what is told about it when it is delivered, and why it is not.
+
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+
+use super::windows::StateKey;
+use crate::policy::Link;
+use crate::replay::{Rejected, Verdict};
+use crate::session::Authentic;
+use crate::topic::TopicError;
+use crate::wire::inner::Kind;
+use crate::wire::property::{Properties, Property};
+
+/// A message that arrived.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Incoming<'a> {
+    /// The topic name of the PUBLISH, its alias resolved.
+    pub topic: &'a str,
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// The link it came by.
+    pub link: Link,
+    /// Its MQTT 5 properties, of the five that belong to a payload.
+    pub properties: &'a [Property<'a>],
+    /// The clock in Unix milliseconds; `None` on a device without one.
+    pub now: Option<u64>,
+}
+
+impl<'a> Incoming<'a> {
+    /// A message without properties, at a receiver without a clock.
+    #[must_use]
+    pub const fn new(topic: &'a str, payload: &'a [u8], link: Link) -> Self {
+        Self { topic, payload, link, properties: &[], now: None }
+    }
+
+    /// With these MQTT 5 properties.
+    #[must_use]
+    pub const fn properties(mut self, properties: &'a [Property<'a>]) -> Self {
+        self.properties = properties;
+        self
+    }
+
+    /// At this time, in Unix milliseconds.
+    #[must_use]
+    pub const fn at(mut self, now: Option<u64>) -> Self {
+        self.now = now;
+        self
+    }
+}
+
+/// How a delivered payload was protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protection {
+    /// Not at all: the topic's rule allows that.
+    Clear,
+    /// Sealed by a holder of the scope's key.
+    Sealed,
+}
+
+/// Names a delivered message until [`GuardRx::confirm`](super::GuardRx::confirm).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Receipt {
+    pub(super) state: StateKey,
+    pub(super) counter: u32,
+}
+
+/// What is told about a payload that is delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// How the payload was protected.
+    pub protection: Protection,
+    /// What the replay state says; `None` for clear payloads.
+    pub verdict: Option<Verdict>,
+    /// Key, session and counter of a sealed payload.
+    pub proof: Option<Authentic>,
+    /// The generation of the key of a sealed payload.
+    pub generation: Option<u32>,
+    /// What the message is beside an ordinary one.
+    pub kind: Option<Kind>,
+    /// When it was sealed, in Unix milliseconds, if the sender said so.
+    pub timestamp: Option<u64>,
+    /// Seconds of validity after the timestamp, if the sender said so.
+    pub ttl: Option<u32>,
+    /// The authenticated topic that takes the place of the packet's, under
+    /// `topic_binding = "carried"`.
+    pub carried_topic: Option<String>,
+    /// What to confirm the message with, once the application has dealt with it; `None` where
+    /// nothing waits for that.
+    pub receipt: Option<Receipt>,
+    /// PROPS as it stood inside.
+    pub(super) props: Vec<u8>,
+    pub(super) outer: Outer,
+}
+
+/// Which of the five properties of the packet count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outer {
+    All,
+    AllButFormat,
+    None,
+}
+
+impl Delivery {
+    pub(super) fn clear() -> Self {
+        Self {
+            protection: Protection::Clear,
+            verdict: None,
+            proof: None,
+            generation: None,
+            kind: None,
+            timestamp: None,
+            ttl: None,
+            carried_topic: None,
+            receipt: None,
+            props: Vec::new(),
+            outer: Outer::All,
+        }
+    }
+
+    /// The message's properties: those that came inside, then those of the packet that count.
+    pub fn properties<'a>(
+        &'a self,
+        packet: &'a [Property<'a>],
+    ) -> impl Iterator<Item = Property<'a>> {
+        let inside = Properties::parse(&self.props).unwrap_or_default();
+        inside.iter().chain(packet.iter().copied().filter(|property| match self.outer {
+            Outer::All => true,
+            Outer::AllButFormat => !matches!(property, Property::PayloadFormat(_)),
+            Outer::None => false,
+        }))
+    }
+}
+
+/// Why a message is not delivered. The application may be told the topic, the link and this;
+/// never the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The topic is no topic name.
+    Topic(TopicError),
+    /// No rule covers the topic, or the carried topic does not belong to the rule.
+    Refused,
+    /// The rule keeps the topic to TLS, and the message came over plain TCP.
+    WrongTransport,
+    /// An empty payload: the retained value was deleted, by whom cannot be told.
+    Cleared,
+    /// A payload that was never sealed, on a topic whose rule asks for sealing.
+    ClearOnSealedTopic,
+    /// A version or a flag that this edition does not know.
+    Unsupported,
+    /// The header is cut or a number is out of range, or authentic plain text breaks the format.
+    Malformed,
+    /// Sealed under a key that is not in the keyring, or not of this scope.
+    UnknownKey,
+    /// Not made by a holder of the key, or not for this topic.
+    NotAuthentic,
+    /// Authentic, and refused by the replay state.
+    Rejected(Rejected),
+}
+
+impl OpenError {
+    /// The error's name, for logs and counters.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Topic(_) => "Topic",
+            Self::Refused => "Refused",
+            Self::WrongTransport => "WrongTransport",
+            Self::Cleared => "Cleared",
+            Self::ClearOnSealedTopic => "ClearOnSealedTopic",
+            Self::Unsupported => "Unsupported",
+            Self::Malformed => "Malformed",
+            Self::UnknownKey => "UnknownKey",
+            Self::NotAuthentic => "NotAuthentic",
+            Self::Rejected(Rejected::Duplicate) => "Duplicate",
+            Self::Rejected(Rejected::TooOld) => "TooOld",
+            Self::Rejected(Rejected::Stale) => "Stale",
+            Self::Rejected(Rejected::NotFresh) => "NotFresh",
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Topic(error) => return error.fmt(f),
+            Self::Rejected(rejected) => return rejected.fmt(f),
+            Self::Refused => "no rule of the policy covers the topic",
+            Self::WrongTransport => "the topic's rule asks for tls, and the message came over tcp",
+            Self::Cleared => "the payload is empty: somebody deleted the retained value",
+            Self::ClearOnSealedTopic => {
+                "the payload is not sealed, and the topic's rule asks for it"
+            }
+            Self::Unsupported => "the message has an unknown version or flag",
+            Self::Malformed => "the message is malformed",
+            Self::UnknownKey => "the message is sealed under a key that the keyring does not hold",
+            Self::NotAuthentic => "the message is not authentic",
+        })
+    }
+}
+
+impl core::error::Error for OpenError {}
