@@ -289,6 +289,32 @@ async fn acknowledgement_that_came_with_the_error_counts() {
 }
 
 #[tokio::test]
+async fn message_that_came_with_the_error_is_delivered() {
+    let mut fixture = Fixture::start();
+    let broker = fixture.connected().await;
+    broker.fail();
+    broker.send(0, QoS::AtMostOnce, "clear/0", b"");
+    broker.send(1, QoS::AtLeastOnce, "sealed/1", &seal("sealed/1"));
+    assert_eq!(fixture.message().await.topic, "clear/0");
+    assert_eq!(fixture.message().await.topic, "sealed/1");
+}
+
+#[tokio::test]
+async fn acknowledgement_counts_whose_publish_was_reported_with_the_error() {
+    let mut fixture = Fixture::start();
+    let mut broker = fixture.connected().await;
+    for topic in ["clear/a", "clear/b"] {
+        fixture.publish(topic, QoS::AtLeastOnce, b"text").await;
+        broker.published(topic).await;
+    }
+    broker.fail();
+    broker.tell(Input::Published { id: 1 });
+    broker.tell(Input::Acknowledged { id: 1 });
+    let mut broker = fixture.connected().await;
+    broker.published("clear/b").await;
+}
+
+#[tokio::test]
 async fn message_of_qos_0_is_sent_once() {
     let mut fixture = Fixture::start();
     let mut broker = fixture.connected().await;
