@@ -30,7 +30,14 @@ pub trait CounterStore {
 }
 
 /// Counters that are durable and not used yet.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+///
+/// Not `Clone`: two leases of one range would give each counter twice.
+///
+/// ```compile_fail,E0599
+/// let lease = mqtt_seal::session::Lease::new();
+/// let twin = lease.clone();
+/// ```
+#[derive(Debug, PartialEq, Eq, Default)]
 pub struct Lease {
     next: u32,
     end: u32,
