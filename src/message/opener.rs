@@ -176,17 +176,21 @@ impl<const STREAMS: usize> Opener<STREAMS> {
         topic: TopicName<'_>,
         buf: &mut [u8],
     ) -> Result<Authentic, OpenError> {
-        let keys = match self.last.take() {
+        let mut derived = None;
+        let keys = match &self.last {
             Some(keys) if keys.id == header.id => keys,
-            _ => SessionKeys::derive(&self.scope, self.kid, self.suite, header.id)
-                .map_err(|_| OpenError::UnknownKey)?,
+            _ => &*derived.insert(
+                SessionKeys::derive(&self.scope, self.kid, self.suite, header.id)
+                    .map_err(|_| OpenError::UnknownKey)?,
+            ),
         };
         let encoded = header.encode();
-        let aad = super::aad(&keys, encoded.as_bytes(), Some(topic), None)
+        let aad = super::aad(keys, encoded.as_bytes(), Some(topic), None)
             .write(&mut self.aad)
             .ok_or(OpenError::TopicTooLong)?;
         let (proof, _) = keys.authenticate(header, aad, buf)?;
-        self.last = Some(keys);
+        // a forgery must not push out the keys of a genuine session
+        self.last = derived.or_else(|| self.last.take());
         Ok(proof)
     }
 

@@ -68,6 +68,21 @@ fn every_flipped_bit_is_refused_and_nothing_readable_remains() {
 }
 
 #[test]
+fn a_forgery_leaves_the_keys_of_the_last_session() {
+    let (mut sealer, mut opener) = pair(Suite::ChaCha20Poly1305);
+    let sealed = seal(&mut sealer, topic("a"), b"27");
+    opener.open_in_place(topic("a"), &mut sealed.clone()).unwrap();
+    // within its session, and under an ID of its own
+    for byte in [6, sealed.len() - 1] {
+        let mut forged = sealed.clone();
+        forged[byte] ^= 1;
+        let error = opener.open_in_place(topic("a"), &mut forged).unwrap_err();
+        assert_eq!(error, OpenError::NotAuthentic);
+        assert_eq!(opener.last.as_ref().map(|keys| keys.id), Some(sealer.session()));
+    }
+}
+
+#[test]
 fn duplicate_is_rejected_and_wiped() {
     let (mut sealer, mut opener) = pair(Suite::ChaCha20Poly1305);
     let sealed = seal(&mut sealer, topic("a"), b"MARKER-MARKER-16");
