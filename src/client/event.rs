@@ -5,7 +5,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::error::{ClientError, LinkError};
-use crate::guard::{Delivery, OpenError, QoS};
+use crate::guard::{Delivery, GuardEvent, OpenError, QoS};
 use crate::policy::Link;
 
 /// Something that happened.
@@ -75,8 +75,10 @@ pub enum Event {
         /// Why.
         reason: ClientError,
     },
-    /// Events were not kept, for want of polling: messages of `QoS` 0, rejections, or messages of
-    /// connections that ended.
+    /// The guard tells something that the operator should know.
+    Guard(GuardEvent),
+    /// Events were not kept, for want of polling: messages of `QoS` 0, rejections, what the guard
+    /// tells, or messages of connections that ended.
     #[non_exhaustive]
     Missed {
         /// How many.

@@ -411,7 +411,13 @@ impl<D: Dial> Worker<D> {
         let link = self.parts.link;
         let incoming = Incoming::new(&received.topic, &received.payload, link).at(now());
         let mut payload = Vec::new();
-        let delivery = self.parts.guards.rx().open(&incoming, &mut payload)?;
+        let mut guard = self.parts.guards.rx();
+        let opened = guard.open(&incoming, &mut payload);
+        while let Some(event) = guard.next_event() {
+            self.parts.feed.push_or_miss(Event::Guard(event));
+        }
+        drop(guard);
+        let delivery = opened?;
         let carried = delivery.carried_topic.as_ref();
         Ok(Message {
             topic: carried.unwrap_or(&received.topic).clone(),

@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::client::inbox::Inbox;
 use crate::client::outbox::Window;
 use crate::client::protocol::Full;
-use crate::guard::{Guard, Outgoing};
+use crate::guard::{Guard, GuardEvent, Outgoing, ReplayLimits};
 use crate::keyring::{Grant, Keyring};
 use crate::policy::{Links, Policy, Rule, Transport};
 use crate::secret::SharedKey;
@@ -384,6 +384,25 @@ async fn rejected_message_is_acknowledged_and_the_next_arrives() {
     assert_eq!(fixture.message().await.payload, b"text");
     settle().await;
     assert!(broker.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn what_the_guard_tells_is_an_event() {
+    let mut fixture = Fixture::start();
+    let mut limits = ReplayLimits::default();
+    (limits.windows, limits.ring) = (1, 1);
+    fixture.guards.rx().set_replay_limits(limits);
+    let broker = fixture.connected().await;
+    // a window, a tombstone, and one too many
+    for topic in ["sealed/a", "sealed/b", "sealed/c"] {
+        broker.send(1, QoS::AtLeastOnce, topic, &seal(topic));
+    }
+    loop {
+        if let Event::Guard(event) = fixture.inbox.next().await.unwrap() {
+            assert_eq!(event, GuardEvent::TombstoneOverflow);
+            break;
+        }
+    }
 }
 
 #[tokio::test]
