@@ -26,7 +26,9 @@ const MAX_SESSIONS: usize = 256;
 const WARN_FAILURES: u64 = 1 << 20;
 
 /// A message that arrived.
-#[derive(Debug, Clone, Copy)]
+///
+/// `Debug` prints the number of bytes and properties in place of them.
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Incoming<'a> {
     /// The topic name of the PUBLISH, its alias resolved.
@@ -63,6 +65,18 @@ impl<'a> Incoming<'a> {
     }
 }
 
+impl fmt::Debug for Incoming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("topic", &self.topic)
+            .field("payload_len", &self.payload.len())
+            .field("link", &self.link)
+            .field("properties", &self.properties.len())
+            .field("now", &self.now)
+            .finish()
+    }
+}
+
 /// How a delivered payload was protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -94,9 +108,18 @@ pub struct Delivery {
     /// The authenticated topic that takes the place of the packet's, under
     /// `topic_binding = "carried"`.
     pub carried_topic: Option<String>,
-    /// PROPS as it stood inside.
-    props: Vec<u8>,
+    props: Props,
     outer: Outer,
+}
+
+/// PROPS as it stood inside, where it was hidden.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Props(Vec<u8>);
+
+impl fmt::Debug for Props {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 /// Which of the five properties of the packet count.
@@ -118,7 +141,7 @@ impl Delivery {
             timestamp: None,
             ttl: None,
             carried_topic: None,
-            props: Vec::new(),
+            props: Props::default(),
             outer: Outer::All,
         }
     }
@@ -128,7 +151,7 @@ impl Delivery {
         &'a self,
         packet: &'a [Property<'a>],
     ) -> impl Iterator<Item = Property<'a>> {
-        let inside = Properties::parse(&self.props).unwrap_or_default();
+        let inside = Properties::parse(&self.props.0).unwrap_or_default();
         inside.iter().chain(packet.iter().copied().filter(|property| match self.outer {
             Outer::All => true,
             Outer::AllButFormat => !matches!(property, Property::PayloadFormat(_)),
@@ -537,7 +560,7 @@ fn read_contents(
             timestamp: inner.timestamp,
             ttl: inner.ttl,
             carried_topic,
-            props: props.as_bytes().into(),
+            props: Props(props.as_bytes().into()),
             outer,
         },
     })

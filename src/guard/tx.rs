@@ -28,7 +28,9 @@ const MAX_SESSION_MS: u64 = 24 * 60 * 60 * 1_000;
 const LEVELS: usize = 3;
 
 /// A message that is to be published.
-#[derive(Debug, Clone, Copy)]
+///
+/// `Debug` prints the number of bytes and properties in place of them.
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Outgoing<'a> {
     /// The topic name.
@@ -89,6 +91,20 @@ impl<'a> Outgoing<'a> {
     pub const fn at(mut self, now: Option<u64>) -> Self {
         self.now = now;
         self
+    }
+}
+
+impl fmt::Debug for Outgoing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("topic", &self.topic)
+            .field("payload_len", &self.payload.len())
+            .field("qos", &self.qos)
+            .field("retain", &self.retain)
+            .field("properties", &self.properties.len())
+            .field("kind", &self.kind)
+            .field("now", &self.now)
+            .finish()
     }
 }
 

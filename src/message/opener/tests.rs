@@ -83,6 +83,15 @@ fn a_forgery_leaves_the_keys_of_the_last_session() {
 }
 
 #[test]
+fn debug_of_an_opened_message_shows_no_payload() {
+    let (mut sealer, mut opener) = pair(Suite::ChaCha20Poly1305);
+    let mut sealed = seal(&mut sealer, topic("a"), b"MARKER");
+    let shown = std::format!("{:?}", opener.open_in_place(topic("a"), &mut sealed).unwrap());
+    assert!(shown.starts_with("Opened { payload_len: 6, proof: "), "{shown}");
+    assert!(!shown.contains("77, 65, 82"), "{shown}");
+}
+
+#[test]
 fn duplicate_is_rejected_and_wiped() {
     let (mut sealer, mut opener) = pair(Suite::ChaCha20Poly1305);
     let sealed = seal(&mut sealer, topic("a"), b"MARKER-MARKER-16");
