@@ -166,6 +166,23 @@ fn properties_travel_inside_and_those_of_the_packet_are_discarded() {
 }
 
 #[test]
+fn a_deletion_on_the_broker_takes_no_hidden_property_along() {
+    let sent = [Property::PayloadFormat(true), Property::User("name", "hidden")];
+    let message = Outgoing::new("a", b"").retain(true).properties(&sent);
+    for (handling, kept) in [
+        (PropertyHandling::Carry, [false, false]),
+        (PropertyHandling::Bind, [false, true]),
+        (PropertyHandling::Ignore, [false, true]),
+    ] {
+        let rule = Rule::sealed(["#"]).properties(handling).build().unwrap();
+        let (mut tx, _) = guard(vec![rule], Links::Tcp);
+        let (bytes, sealed) = seal(&mut tx, &message);
+        assert_eq!((bytes.len(), sealed.sealed), (0, None));
+        assert_eq!([0, 1].map(|index| sealed.keeps(&sent[index])), kept, "{handling:?}");
+    }
+}
+
+#[test]
 fn debug_of_a_message_shows_neither_payload_nor_properties() {
     let sent = [Property::User("MARKER", "MARKER")];
     let outgoing = Outgoing::new("a", b"MARKER").properties(&sent);

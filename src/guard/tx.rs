@@ -278,6 +278,7 @@ struct Decision<'a> {
     link: Link,
     /// `None`: it passes as it is.
     seal: Option<Sealing<'a>>,
+    outer: Outer,
 }
 
 struct Sealing<'a> {
@@ -366,7 +367,7 @@ impl GuardTx {
         let link = decision.link;
         let Some(sealing) = decision.seal else {
             out.extend_from_slice(message.payload);
-            return Ok(Sealed { link, sealed: None, outer: Outer::All });
+            return Ok(Sealed { link, sealed: None, outer: decision.outer });
         };
         let len = sealing.plaintext_len(message.payload.len());
         let session = session(&mut self.scopes, &mut self.origin, &config, &sealing, message, len)?;
@@ -379,11 +380,7 @@ impl GuardTx {
             zeroize::Zeroize::zeroize(out);
             return Err(too_large(sealing.rule, total));
         }
-        let outer = match sealing.rule.properties() {
-            PropertyHandling::Carry => Outer::None,
-            PropertyHandling::Bind | PropertyHandling::Ignore => Outer::AllButFormat,
-        };
-        Ok(Sealed { link, sealed: Some((id, counter)), outer })
+        Ok(Sealed { link, sealed: Some((id, counter)), outer: decision.outer })
     }
 
     /// A forked child shares memory with its parent: it must not share sessions.
@@ -455,7 +452,7 @@ fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>
     property::check(message.properties).map_err(SealError::Property)?;
     let rule = config.policy.rule(topic).ok_or(SealError::Refused)?;
     let link = config.links.publish_link(rule.transport()).ok_or(SealError::NoLink)?;
-    let pass = Decision { link, seal: None };
+    let pass = Decision { link, seal: None, outer: Outer::All };
     match rule.payload() {
         Payload::Clear => return Ok(pass),
         Payload::Observe { until } => {
@@ -464,9 +461,13 @@ fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>
         }
         Payload::Sealed | Payload::Mixed { .. } => {}
     }
-    // an empty retained payload deletes on the broker
+    let outer = match rule.properties() {
+        PropertyHandling::Carry => Outer::None,
+        PropertyHandling::Bind | PropertyHandling::Ignore => Outer::AllButFormat,
+    };
+    // an empty retained payload deletes on the broker; what the rule hides goes with no message
     if message.payload.is_empty() && message.retain && message.kind.is_none() {
-        return Ok(pass);
+        return Ok(Decision { outer, ..pass });
     }
     if rule.timestamp() && message.now.is_none() {
         return Err(SealError::ClockNeeded);
@@ -491,6 +492,7 @@ fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>
     Ok(Decision {
         link,
         seal: Some(Sealing { rule, topic, inner: InnerFields { padding, ..inner } }),
+        outer,
     })
 }
 
