@@ -357,7 +357,7 @@ impl GuardTx {
     /// # Errors
     /// [`SealError`] with the first that holds: `Topic`, `Property`, `Refused`, `NoLink`,
     /// `ClockNeeded`, `RetainNeedsLatest`, `Suite`, `NoKey`, `SeveralKeys`, `KeyCollision`,
-    /// `NoEntropy`, `TooLarge`. `out` is empty then, and no counter is spent.
+    /// `TooLarge`, `NoEntropy`. `out` is empty then, and no counter is spent.
     // SPEC §6, seal
     pub fn seal(&mut self, message: &Outgoing<'_>, out: &mut Vec<u8>) -> Result<Sealed, SealError> {
         out.clear();
