@@ -4,6 +4,9 @@ use core::hash::{BuildHasher, Hasher};
 use core::time::Duration;
 use std::collections::hash_map::RandomState;
 
+/// No pause is made of a shorter one: doubled, zero stays zero.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// Pauses that double from `min` to `max`, each shortened at random by up to half, so that
 /// clients that lost one broker do not all come back at once.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +18,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     pub(super) fn new(min: Duration, max: Duration) -> Self {
+        let min = min.max(SHORTEST);
         let max = max.max(min);
         Self { min, max, next: min }
     }
@@ -54,6 +58,17 @@ mod tests {
             let pause = backoff.pause(Duration::ZERO);
             assert!(pause > ms(full / 2) && pause <= ms(full), "{pause:?} of {full}");
         }
+    }
+
+    #[test]
+    fn pauses_grow_from_zero_too() {
+        let mut backoff = Backoff::new(ms(0), ms(0));
+        assert!(backoff.pause(ms(0)) > ms(0));
+        let mut backoff = Backoff::new(ms(0), ms(500));
+        for _ in 0..10 {
+            backoff.pause(ms(0));
+        }
+        assert!(backoff.pause(ms(0)) >= ms(250));
     }
 
     #[test]

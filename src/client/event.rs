@@ -75,10 +75,10 @@ pub enum Event {
         /// Why.
         reason: ClientError,
     },
-    /// Something that the operator should know of the keys or of the replay state.
+    /// The guard tells something that the operator should know.
     Guard(GuardEvent),
-    /// Events were not kept, for want of polling: messages of `QoS` 0, rejections, or messages of
-    /// connections that ended.
+    /// Events were not kept, for want of polling: messages of `QoS` 0, rejections, what the guard
+    /// tells, or messages of connections that ended.
     #[non_exhaustive]
     Missed {
         /// How many.

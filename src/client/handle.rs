@@ -25,7 +25,8 @@ use crate::topic::TopicFilter;
 ///
 /// The links run as tasks of their own until [`AsyncClient::disconnect`], or until the event loop
 /// and all clients are dropped. So nothing here waits for the application to poll, and a task may
-/// publish and poll in turn.
+/// publish and poll in turn. Dropping the last of them gives up what was accepted and not sent, and
+/// brokers publish the wills: [`AsyncClient::disconnect`] and poll to the end to lose nothing.
 pub struct AsyncClient<V> {
     shared: Arc<Shared>,
     version: PhantomData<fn() -> V>,

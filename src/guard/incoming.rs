@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
-use super::windows::StateKey;
+use super::{Outer, windows::StateKey};
 use crate::policy::Link;
 use crate::replay::{Rejected, Verdict};
 use crate::session::Authentic;
@@ -12,7 +12,9 @@ use crate::wire::inner::Kind;
 use crate::wire::property::{Properties, Property};
 
 /// A message that arrived.
-#[derive(Debug, Clone, Copy)]
+///
+/// `Debug` prints the number of bytes and properties in place of them.
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Incoming<'a> {
     /// The topic name of the PUBLISH, its alias resolved.
@@ -46,6 +48,18 @@ impl<'a> Incoming<'a> {
     pub const fn at(mut self, now: Option<u64>) -> Self {
         self.now = now;
         self
+    }
+}
+
+impl fmt::Debug for Incoming<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("topic", &self.topic)
+            .field("payload_len", &self.payload.len())
+            .field("link", &self.link)
+            .field("properties", &self.properties.len())
+            .field("now", &self.now)
+            .finish()
     }
 }
 
@@ -90,17 +104,18 @@ pub struct Delivery {
     /// What to confirm the message with, once the application has dealt with it; `None` where
     /// nothing waits for that.
     pub receipt: Option<Receipt>,
-    /// PROPS as it stood inside.
-    pub(super) props: Vec<u8>,
+    pub(super) props: Props,
     pub(super) outer: Outer,
 }
 
-/// Which of the five properties of the packet count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outer {
-    All,
-    AllButFormat,
-    None,
+/// PROPS as it stood inside, where it was hidden.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Props(pub(super) Vec<u8>);
+
+impl fmt::Debug for Props {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 impl Delivery {
@@ -115,7 +130,7 @@ impl Delivery {
             ttl: None,
             carried_topic: None,
             receipt: None,
-            props: Vec::new(),
+            props: Props::default(),
             outer: Outer::All,
         }
     }
@@ -125,12 +140,8 @@ impl Delivery {
         &'a self,
         packet: &'a [Property<'a>],
     ) -> impl Iterator<Item = Property<'a>> {
-        let inside = Properties::parse(&self.props).unwrap_or_default();
-        inside.iter().chain(packet.iter().copied().filter(|property| match self.outer {
-            Outer::All => true,
-            Outer::AllButFormat => !matches!(property, Property::PayloadFormat(_)),
-            Outer::None => false,
-        }))
+        let inside = Properties::parse(&self.props.0).unwrap_or_default();
+        inside.iter().chain(packet.iter().copied().filter(|property| self.outer.has(property)))
     }
 }
 

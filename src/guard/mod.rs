@@ -48,9 +48,10 @@ pub use tx::{GuardTx, RenewError};
 pub use windows::ReplayLimits;
 
 use crate::keyring::{Keyring, ScopeRef};
-use crate::policy::{Links, Policy, Rule, Scope, TopicBinding};
+use crate::policy::{Links, Policy, PropertyHandling, Rule, Scope, TopicBinding};
 use crate::session::{Entropy, NoEntropy};
 use crate::topic::TopicName;
+use crate::wire::property::Property;
 
 /// A receiver refuses what is dated more than this many milliseconds ahead (SPEC §7.1).
 pub const MAX_SKEW_MS: u64 = 5_000;
@@ -66,6 +67,32 @@ pub enum QoS {
     AtLeastOnce,
     /// 2: delivered once between neighbours.
     ExactlyOnce,
+}
+
+/// Which of the five properties that belong to a payload stand on the packet and count there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outer {
+    All,
+    AllButFormat,
+    None,
+}
+
+impl Outer {
+    // SPEC §5, properties
+    const fn of(rule: &Rule) -> Self {
+        match rule.properties() {
+            PropertyHandling::Carry => Self::None,
+            PropertyHandling::Bind | PropertyHandling::Ignore => Self::AllButFormat,
+        }
+    }
+
+    const fn has(self, property: &Property<'_>) -> bool {
+        match self {
+            Self::All => true,
+            Self::AllButFormat => !matches!(property, Property::PayloadFormat(_)),
+            Self::None => false,
+        }
+    }
 }
 
 /// Both halves of a client's protection.

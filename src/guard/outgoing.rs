@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::QoS;
+use super::{Outer, QoS};
 use crate::keyring::KeyCollision;
 use crate::policy::Link;
 use crate::session::{LeaseError, NoEntropy};
@@ -13,7 +13,9 @@ use crate::wire::inner::Kind;
 use crate::wire::property::{Property, PropertyError};
 
 /// A message that is to be published.
-#[derive(Debug, Clone, Copy)]
+///
+/// `Debug` prints the number of bytes and properties in place of them.
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Outgoing<'a> {
     /// The topic name.
@@ -77,6 +79,20 @@ impl<'a> Outgoing<'a> {
     }
 }
 
+impl fmt::Debug for Outgoing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("topic", &self.topic)
+            .field("payload_len", &self.payload.len())
+            .field("qos", &self.qos)
+            .field("retain", &self.retain)
+            .field("properties", &self.properties.len())
+            .field("kind", &self.kind)
+            .field("now", &self.now)
+            .finish()
+    }
+}
+
 /// What will become of a message, before anything is spent on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -106,23 +122,11 @@ pub struct Sealed {
     pub(super) outer: Outer,
 }
 
-/// Which of the five properties stay on the packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outer {
-    All,
-    AllButFormat,
-    None,
-}
-
 impl Sealed {
     /// Whether `property` stays on the packet; if not, it was moved inside.
     #[must_use]
     pub const fn keeps(&self, property: &Property<'_>) -> bool {
-        match self.outer {
-            Outer::All => true,
-            Outer::AllButFormat => !matches!(property, Property::PayloadFormat(_)),
-            Outer::None => false,
-        }
+        self.outer.has(property)
     }
 }
 

@@ -8,11 +8,11 @@ use zeroize::Zeroize;
 
 use super::aad::AadBuffer;
 use super::event::{Events, GuardEvent};
-use super::incoming::{Delivery, Incoming, OpenError, Outer, Protection, Receipt};
+use super::incoming::{Delivery, Incoming, OpenError, Props, Protection, Receipt};
 use super::lru::Lru;
 use super::scopes::{Name, Scopes};
 use super::windows::{ReplayLimits, StateKey, Windows};
-use super::{Config, MAX_SKEW_MS, bound_topic, scope_of};
+use super::{Config, MAX_SKEW_MS, Outer, bound_topic, scope_of};
 use crate::keyring::{KeyCollision, LiveKey};
 use crate::message;
 use crate::policy::{Payload, Policy, PropertyHandling, Replay, Rule, TopicBinding};
@@ -377,10 +377,7 @@ fn read_contents(
         (InnerHeader::default(), text)
     };
     let props = inner.properties.unwrap_or_default();
-    let outer = match rule.properties() {
-        PropertyHandling::Carry => Outer::None,
-        PropertyHandling::Bind | PropertyHandling::Ignore => Outer::AllButFormat,
-    };
+    let outer = Outer::of(rule);
     let format_only =
         || props.iter().all(|property| matches!(property, Property::PayloadFormat(_)));
     if outer == Outer::AllButFormat && !format_only() {
@@ -410,7 +407,7 @@ fn read_contents(
             ttl: inner.ttl,
             carried_topic,
             receipt: None,
-            props: props.as_bytes().into(),
+            props: Props(props.as_bytes().into()),
             outer,
         },
     })

@@ -167,6 +167,36 @@ fn properties_travel_inside_and_those_of_the_packet_are_discarded() {
 }
 
 #[test]
+fn a_deletion_on_the_broker_takes_no_hidden_property_along() {
+    let sent = [Property::PayloadFormat(true), Property::User("name", "hidden")];
+    let message = Outgoing::new("a", b"").retain(true).properties(&sent);
+    for (handling, kept) in [
+        (PropertyHandling::Carry, [false, false]),
+        (PropertyHandling::Bind, [false, true]),
+        (PropertyHandling::Ignore, [false, true]),
+    ] {
+        let rule = Rule::sealed(["#"]).properties(handling).build().unwrap();
+        let (mut tx, _) = guard(vec![rule], Links::Tcp);
+        let (bytes, sealed) = seal(&mut tx, &message);
+        assert_eq!((bytes.len(), sealed.sealed), (0, None));
+        assert_eq!([0, 1].map(|index| sealed.keeps(&sent[index])), kept, "{handling:?}");
+    }
+}
+
+#[test]
+fn debug_of_a_message_shows_neither_payload_nor_properties() {
+    let sent = [Property::User("MARKER", "MARKER")];
+    let outgoing = Outgoing::new("a", b"MARKER").properties(&sent);
+    let (mut tx, mut rx) = guard(vec![sealed_rule()], Links::Tcp);
+    let (bytes, _) = seal(&mut tx, &outgoing);
+    let (_, delivery) = open(&mut rx, "a", &bytes).unwrap();
+    let incoming = Incoming::new("a", b"MARKER", Link::Tcp).properties(&sent);
+    for shown in [format!("{outgoing:?}"), format!("{incoming:?}"), format!("{delivery:?}")] {
+        assert!(!shown.contains("MARKER") && !shown.contains("77, 65, 82"), "{shown}");
+    }
+}
+
+#[test]
 fn bound_properties_must_arrive_as_they_left() {
     let rule = Rule::sealed(["#"]).properties(PropertyHandling::Bind).build().unwrap();
     let (mut tx, mut rx) = guard(vec![rule], Links::Tcp);

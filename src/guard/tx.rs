@@ -9,9 +9,9 @@ use core::{
 
 use super::aad::AadBuffer;
 use super::leases::Leases;
-use super::outgoing::{Outer, Outgoing, Plan, SealError, Sealed};
+use super::outgoing::{Outgoing, Plan, SealError, Sealed};
 use super::scopes::{Name, Scopes};
-use super::{Config, QoS, bound_topic, scope_of};
+use super::{Config, Outer, QoS, bound_topic, scope_of};
 use crate::keyring::{LiveKey, NoSealingKey};
 use crate::message;
 use crate::policy::{Link, Payload, PropertyHandling, Replay, Retain, Rule};
@@ -96,6 +96,7 @@ struct Decision<'a> {
     link: Link,
     /// `None`: it passes as it is.
     seal: Option<Sealing<'a>>,
+    outer: Outer,
 }
 
 struct Sealing<'a> {
@@ -255,7 +256,7 @@ impl GuardTx {
         let link = decision.link;
         let Some(sealing) = decision.seal else {
             out.extend_from_slice(message.payload);
-            return Ok(Sealed { link, sealed: None, outer: Outer::All });
+            return Ok(Sealed { link, sealed: None, outer: decision.outer });
         };
         let len = sealing.plaintext_len(message.payload.len());
         let name = sealing.name();
@@ -275,11 +276,7 @@ impl GuardTx {
             zeroize::Zeroize::zeroize(out);
             return Err(too_large(sealing.rule, total));
         }
-        let outer = match sealing.rule.properties() {
-            PropertyHandling::Carry => Outer::None,
-            PropertyHandling::Bind | PropertyHandling::Ignore => Outer::AllButFormat,
-        };
-        Ok(Sealed { link, sealed: Some((id, counter)), outer })
+        Ok(Sealed { link, sealed: Some((id, counter)), outer: decision.outer })
     }
 
     /// A forked child shares memory with its parent: it must share neither
@@ -420,7 +417,7 @@ fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>
     }
     let rule = config.policy.rule(topic).ok_or(SealError::Refused)?;
     let link = config.links.publish_link(rule.transport()).ok_or(SealError::NoLink)?;
-    let pass = Decision { link, seal: None };
+    let pass = Decision { link, seal: None, outer: Outer::All };
     match rule.payload() {
         Payload::Clear => return Ok(pass),
         Payload::Observe { until } => {
@@ -429,9 +426,10 @@ fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>
         }
         Payload::Sealed | Payload::Mixed { .. } => {}
     }
-    // an empty retained payload deletes on the broker
+    let outer = Outer::of(rule);
+    // an empty retained payload deletes on the broker; what the rule hides goes with no message
     if message.payload.is_empty() && message.retain && message.kind.is_none() {
-        return Ok(pass);
+        return Ok(Decision { outer, ..pass });
     }
     if rule.timestamp() && message.now.is_none() {
         return Err(SealError::ClockNeeded);
@@ -452,7 +450,7 @@ fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>
     }
     // a will is sealed in session form, under the counter of wills
     let compact = rule.form() == Form::Compact && message.kind != Some(Kind::Will);
-    Ok(Decision { link, seal: Some(Sealing { rule, topic, inner, inner_len, compact }) })
+    Ok(Decision { link, seal: Some(Sealing { rule, topic, inner, inner_len, compact }), outer })
 }
 
 const fn carried(rule: &Rule) -> property::Carried {

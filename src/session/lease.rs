@@ -29,7 +29,14 @@ pub trait CounterStore {
     fn reserve(&mut self, count: u32) -> Result<Range<u32>, Self::Error>;
 }
 
-/// Counters that are durable and not used yet. Not `Clone`: a copy would use them again.
+/// Counters that are durable and not used yet.
+///
+/// Not `Clone`: two leases of one range would give each counter twice.
+///
+/// ```compile_fail,E0599
+/// let lease = mqtt_seal::session::Lease::new();
+/// let twin = lease.clone();
+/// ```
 #[derive(Debug, Default)]
 pub struct Lease {
     next: u32,

@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::client::inbox::Inbox;
 use crate::client::outbox::Window;
 use crate::client::protocol::Full;
-use crate::guard::{Guard, Outgoing};
+use crate::guard::{Guard, GuardEvent, Outgoing, ReplayLimits};
 use crate::keyring::{Grant, Keyring};
 use crate::policy::{Links, Policy, Rule, Transport};
 use crate::secret::SharedKey;
@@ -300,6 +300,32 @@ async fn acknowledgement_that_came_with_the_error_counts() {
 }
 
 #[tokio::test]
+async fn message_that_came_with_the_error_is_delivered() {
+    let mut fixture = Fixture::start();
+    let broker = fixture.connected().await;
+    broker.fail();
+    broker.send(0, QoS::AtMostOnce, "clear/0", b"");
+    broker.send(1, QoS::AtLeastOnce, "sealed/1", &seal("sealed/1"));
+    assert_eq!(fixture.message().await.topic, "clear/0");
+    assert_eq!(fixture.message().await.topic, "sealed/1");
+}
+
+#[tokio::test]
+async fn acknowledgement_counts_whose_publish_was_reported_with_the_error() {
+    let mut fixture = Fixture::start();
+    let mut broker = fixture.connected().await;
+    for topic in ["clear/a", "clear/b"] {
+        fixture.publish(topic, QoS::AtLeastOnce, b"text").await;
+        broker.published(topic).await;
+    }
+    broker.fail();
+    broker.tell(Input::Published { id: 1 });
+    broker.tell(Input::Acknowledged { id: 1 });
+    let mut broker = fixture.connected().await;
+    broker.published("clear/b").await;
+}
+
+#[tokio::test]
 async fn message_of_qos_0_is_sent_once() {
     let mut fixture = Fixture::start();
     let mut broker = fixture.connected().await;
@@ -369,6 +395,25 @@ async fn rejected_message_is_acknowledged_and_the_next_arrives() {
     assert_eq!(fixture.message().await.payload, b"text");
     settle().await;
     assert!(broker.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn what_the_guard_tells_is_an_event() {
+    let mut fixture = Fixture::start();
+    let mut limits = ReplayLimits::default();
+    (limits.windows, limits.ring) = (1, 1);
+    fixture.guards.rx().set_replay_limits(limits);
+    let broker = fixture.connected().await;
+    // a window, a tombstone, and one too many
+    for topic in ["sealed/a", "sealed/b", "sealed/c"] {
+        broker.send(1, QoS::AtLeastOnce, topic, &seal(topic));
+    }
+    loop {
+        if let Event::Guard(event) = fixture.inbox.next().await.unwrap() {
+            assert_eq!(event, GuardEvent::TombstoneOverflow);
+            break;
+        }
+    }
 }
 
 #[tokio::test]

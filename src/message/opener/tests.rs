@@ -68,6 +68,30 @@ fn every_flipped_bit_is_refused_and_nothing_readable_remains() {
 }
 
 #[test]
+fn a_forgery_leaves_the_keys_of_the_last_session() {
+    let (mut sealer, mut opener) = pair(Suite::ChaCha20Poly1305);
+    let sealed = seal(&mut sealer, topic("a"), b"27");
+    opener.open_in_place(topic("a"), &mut sealed.clone()).unwrap();
+    // within its session, and under an ID of its own
+    for byte in [6, sealed.len() - 1] {
+        let mut forged = sealed.clone();
+        forged[byte] ^= 1;
+        let error = opener.open_in_place(topic("a"), &mut forged).unwrap_err();
+        assert_eq!(error, OpenError::NotAuthentic);
+        assert_eq!(opener.last.as_ref().map(|keys| keys.id), Some(sealer.session()));
+    }
+}
+
+#[test]
+fn debug_of_an_opened_message_shows_no_payload() {
+    let (mut sealer, mut opener) = pair(Suite::ChaCha20Poly1305);
+    let mut sealed = seal(&mut sealer, topic("a"), b"MARKER");
+    let shown = std::format!("{:?}", opener.open_in_place(topic("a"), &mut sealed).unwrap());
+    assert!(shown.starts_with("Opened { payload_len: 6, proof: "), "{shown}");
+    assert!(!shown.contains("77, 65, 82"), "{shown}");
+}
+
+#[test]
 fn duplicate_is_rejected_and_wiped() {
     let (mut sealer, mut opener) = pair(Suite::ChaCha20Poly1305);
     let sealed = seal(&mut sealer, topic("a"), b"MARKER-MARKER-16");
