@@ -215,7 +215,8 @@ impl<D: Dial> Worker<D> {
                 Ok(input) => self.handle(connection, input),
                 Err(error) => {
                     for input in network.remainder() {
-                        self.settle(&input);
+                        // out of step or not: the connection is lost in any case
+                        let _ = self.handle(connection, input);
                     }
                     Err(error)
                 }

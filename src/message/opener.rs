@@ -45,7 +45,8 @@ struct Stream {
 }
 
 /// A message that was authentic and not seen before.
-#[derive(Debug)]
+///
+/// `Debug` prints the payload's length in place of its bytes.
 #[non_exhaustive]
 pub struct Opened<'b> {
     /// What the sender sealed, within the buffer.
@@ -54,6 +55,15 @@ pub struct Opened<'b> {
     pub inner: InnerHeader<'b>,
     /// Under which key, session and counter.
     pub proof: Authentic,
+}
+
+impl fmt::Debug for Opened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened")
+            .field("payload_len", &self.payload.len())
+            .field("proof", &self.proof)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a message was not opened. From `NotAuthentic` on, one error hides all causes.
