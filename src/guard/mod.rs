@@ -139,6 +139,13 @@ impl Guard {
         })
     }
 
+    /// Keeps replay state within these limits, in place of those of the format.
+    #[must_use]
+    pub fn with_replay_limits(mut self, limits: ReplayLimits) -> Self {
+        self.rx.set_replay_limits(limits);
+        self
+    }
+
     /// The two halves, each for the task that needs it.
     #[must_use]
     pub fn split(self) -> (GuardTx, GuardRx) {

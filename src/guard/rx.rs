@@ -77,7 +77,7 @@ impl GuardRx {
     }
 
     /// Keeps replay state within `limits` from now on.
-    pub const fn set_replay_limits(&mut self, limits: ReplayLimits) {
+    pub fn set_replay_limits(&mut self, limits: ReplayLimits) {
         self.windows.set_limits(limits);
     }
 

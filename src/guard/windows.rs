@@ -1,6 +1,6 @@
 //! Replay windows of all sender sessions and topics, within limits. Knows no keys.
 
-use alloc::{borrow::ToOwned, string::String};
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::hash::{Hash, Hasher};
 
 use hashbrown::HashMap;
@@ -78,8 +78,10 @@ impl Windows {
         Self { key, limits, scopes: HashMap::new(), live: 0, tombstones: 0, lost: 0, recent: None }
     }
 
-    pub(super) const fn set_limits(&mut self, limits: ReplayLimits) {
+    pub(super) fn set_limits(&mut self, limits: ReplayLimits) {
         self.limits = limits;
+        let scopes: Vec<u64> = self.scopes.keys().copied().collect();
+        scopes.into_iter().for_each(|scope| self.shrink(scope));
     }
 
     pub(super) const fn lost(&self) -> u64 {
@@ -185,13 +187,13 @@ impl Windows {
         }
     }
 
-    /// Evicts what exceeds the limits after `scope` grew by one window.
+    /// Evicts what exceeds the limits of `scope` and of all.
     // SPEC §7.3
     fn shrink(&mut self, scope: u64) {
-        if self.scopes.get(&scope).is_some_and(|s| s.windows.len() > self.limits.windows) {
+        while self.scopes.get(&scope).is_some_and(|s| s.windows.len() > self.limits.windows) {
             self.evict(scope);
         }
-        if self.live > self.limits.windows_total
+        while self.live > self.limits.windows_total
             && let Some(most) = self.largest(|scope| scope.windows.len())
         {
             self.evict(most);

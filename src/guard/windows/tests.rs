@@ -32,6 +32,16 @@ fn a_scope_that_lost_everything_takes_no_room() {
 }
 
 #[test]
+fn lower_limits_hold_at_once() {
+    let mut windows = Windows::new([1; 16], ReplayLimits::default());
+    for topic in 0..100 {
+        accept(&mut windows, "s", &format!("t{topic}"), 0).unwrap();
+    }
+    windows.set_limits(ReplayLimits { windows: 1, ..ReplayLimits::default() });
+    assert_eq!((windows.live, windows.tombstones), (1, 99));
+}
+
+#[test]
 fn a_window_takes_at_most_192_bytes() {
     // key, window and links of one entry, and its slot in the table: an index and a control byte
     // at a load of at least 7/16
