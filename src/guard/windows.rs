@@ -81,7 +81,9 @@ impl Windows {
     pub(super) fn set_limits(&mut self, limits: ReplayLimits) {
         self.limits = limits;
         let scopes: Vec<u64> = self.scopes.keys().copied().collect();
-        scopes.into_iter().for_each(|scope| self.shrink(scope));
+        for scope in scopes {
+            self.shrink(scope);
+        }
     }
 
     pub(super) const fn lost(&self) -> u64 {
