@@ -1,11 +1,17 @@
 //! The associated data: the `Enc_structure` of a `COSE_Encrypt0` (RFC 9052 §5.3), so that a sealed
 //! payload is COSE in another dress.
 
-use super::cbor::{ARRAY, BYTES, MAP, NULL, TEXT, UNSIGNED, head, integer, len, string};
+use super::cbor::{
+    ARRAY, BYTES, MAP, NULL, TEXT, UNSIGNED, head, head_len, integer, len, string, string_len,
+};
 use super::property::Property;
 
-const CONTEXT: &str = "Encrypt0";
-const NAME: &str = "mqtt-seal v1";
+/// The head of an array of three, and a text of eight bytes.
+const CONTEXT: &[u8] = b"\x83\x68Encrypt0";
+/// The head of an array of five, and a text of twelve bytes.
+const NAME: &[u8] = b"\x85\x6Cmqtt-seal v1";
+/// A map of nothing.
+const NOT_BOUND: &[u8] = b"\xA0";
 /// The properties that `bind` covers; 0x01 never is (SPEC §5).
 const BOUND: [u8; 4] = [0x03, 0x08, 0x09, 0x26];
 
@@ -54,25 +60,34 @@ impl Aad<'_> {
     // SPEC §5
     pub fn encode(&self, mut put: impl FnMut(&[u8])) {
         let protected = protected(self.cose_algorithm);
-        let mut external_len = 0_u64;
-        self.external(|part| external_len = external_len.saturating_add(len(part)));
-
-        head(ARRAY, 3, &mut put);
-        string(TEXT, CONTEXT.as_bytes(), &mut put);
+        put(CONTEXT);
         string(BYTES, protected.as_bytes(), &mut put);
-        head(BYTES, external_len, &mut put);
+        head(BYTES, self.external_len(), &mut put);
         self.external(put);
+    }
+
+    /// Bytes that [`Aad::external`] makes.
+    fn external_len(&self) -> u64 {
+        if self.bind.is_some() {
+            let mut total = 0_u64;
+            self.external(|part| total = total.saturating_add(len(part)));
+            return total;
+        }
+        let strings =
+            string_len(len(self.header)).saturating_add(string_len(len(self.topic.as_bytes())));
+        let fixed =
+            len(NAME).saturating_add(head_len(self.suite.into())).saturating_add(len(NOT_BOUND));
+        strings.saturating_add(fixed)
     }
 
     /// `external_aad` alone, which a COSE library is given.
     pub fn external(&self, mut put: impl FnMut(&[u8])) {
-        head(ARRAY, 5, &mut put);
-        string(TEXT, NAME.as_bytes(), &mut put);
+        put(NAME);
         head(UNSIGNED, u64::from(self.suite), &mut put);
         string(BYTES, self.header, &mut put);
         string(TEXT, self.topic.as_bytes(), &mut put);
         match self.bind {
-            None => head(MAP, 0, &mut put),
+            None => put(NOT_BOUND),
             Some(properties) => bind(properties, &mut put),
         }
     }

@@ -41,6 +41,22 @@ pub(crate) fn head(major: u8, value: u64, mut put: impl FnMut(&[u8])) {
     }
 }
 
+/// Bytes of a head.
+pub(crate) const fn head_len(value: u64) -> u64 {
+    match value {
+        0..=23 => 1,
+        24..=0xFF => 2,
+        0x100..=0xFFFF => 3,
+        0x1_0000..=0xFFFF_FFFF => 5,
+        _ => 9,
+    }
+}
+
+/// Bytes of a string of `len` bytes, with its head.
+pub(crate) const fn string_len(len: u64) -> u64 {
+    head_len(len).saturating_add(len)
+}
+
 /// The number of items as a head takes it.
 pub(crate) fn len<T>(items: &[T]) -> u64 {
     u64::try_from(items.len()).unwrap_or(u64::MAX)

@@ -1,6 +1,7 @@
 //! Associated data of one message after another in one buffer. Knows which parts stay the same.
 
 use super::aad::Aad;
+use super::cbor::{self, head_len};
 
 /// What a buffer holds, so that the next message on the same topic overwrites the header alone.
 #[derive(Debug, Default)]
@@ -50,8 +51,10 @@ impl Parts {
         if aad.bind.is_some() {
             return None;
         }
+        let topic_head = head_len(cbor::len(aad.topic.as_bytes()));
+        let topic_head = usize::try_from(topic_head).ok()?;
         let topic = len.checked_sub(1)?.checked_sub(aad.topic.len())?;
-        let header_end = topic.checked_sub(head_len(aad.topic.len()))?;
+        let header_end = topic.checked_sub(topic_head)?;
         let header_len = aad.header.len();
         let header = header_end.checked_sub(header_len)?;
         let Aad { suite, cose_algorithm, .. } = *aad;
@@ -69,15 +72,6 @@ impl Parts {
             && self.cose_algorithm == aad.cose_algorithm
             && aad.bind.is_none();
         same.then(|| header.copy_from_slice(aad.header))
-    }
-}
-
-/// Bytes of the head of a CBOR text of `len` bytes: a topic has at most 65,535.
-const fn head_len(len: usize) -> usize {
-    match len {
-        0..=23 => 1,
-        24..=0xFF => 2,
-        _ => 3,
     }
 }
 
