@@ -48,6 +48,31 @@ fn growth_in_session_form_is_35_36_38_42() {
 }
 
 #[test]
+fn sessions_and_topics_in_turns_keep_their_windows_apart() {
+    let suite = Suite::ChaCha20Poly1305;
+    let (mut first, mut opener) = pair(suite);
+    let (mut second, _) = pair(suite);
+    let topics = [topic("a"), topic("b")];
+    let mut seen: Vec<(TopicName<'_>, Vec<u8>)> = vec![];
+    for _ in 0..5 {
+        for topic in topics {
+            for sealer in [&mut first, &mut second] {
+                let sealed = seal(sealer, topic, b"27");
+                assert_eq!(
+                    opener.open_in_place(topic, &mut sealed.clone()).unwrap().payload,
+                    b"27"
+                );
+                seen.push((topic, sealed));
+                for (topic, again) in &seen {
+                    let error = opener.open_in_place(*topic, &mut again.clone()).unwrap_err();
+                    assert_eq!(error, OpenError::Rejected(Rejected::Duplicate));
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn every_flipped_bit_is_refused_and_nothing_readable_remains() {
     for suite in Suite::ALL {
         let (mut sealer, mut opener) = pair(suite);
