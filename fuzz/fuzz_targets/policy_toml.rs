@@ -10,6 +10,7 @@ use mqtt_seal::policy::{
 };
 use mqtt_seal::store::policy_file::{self, PolicyFileError};
 use mqtt_seal::topic::TopicFilter;
+use mqtt_seal::wire::Form;
 
 fuzz_target!(|text: &str| {
     let policy = match policy_file::parse(text) {
@@ -37,13 +38,21 @@ fuzz_target!(|text: &str| {
 
 fn write_rule(rule: &Rule, out: &mut String) {
     let topics: Vec<String> = rule.topics().map(TopicFilter::as_str).map(quoted).collect();
-    let sealed = rule.payload() == Payload::Sealed;
-    let payload = if sealed { "sealed" } else { "clear" };
+    let (payload, until) = match rule.payload() {
+        Payload::Sealed => ("sealed", None),
+        Payload::Clear => ("clear", None),
+        Payload::Mixed { until } => ("mixed", Some(until)),
+        Payload::Observe { until } => ("observe", Some(until)),
+        payload => unreachable!("{payload:?}"),
+    };
     let mut line = |key: &str, value: String| writeln!(out, "{key} = {value}").expect("a String");
     line("[[rule]]\ntopics", format!("[{}]", topics.join(",")));
     line("payload", quoted(payload));
+    if let Some(until) = until {
+        line("until", until.to_string());
+    }
     line("transport", quoted(&format!("{:?}", rule.transport()).to_lowercase()));
-    if !sealed {
+    if rule.payload() == Payload::Clear {
         return;
     }
     line("suite", quoted(rule.suite().name()));
@@ -55,6 +64,7 @@ fn write_rule(rule: &Rule, out: &mut String) {
         }
         scope => unreachable!("{scope:?}"),
     }
+    line("form", quoted(if rule.form() == Form::Compact { "compact" } else { "session" }));
     if rule.replay() == Replay::Off {
         line("replay", quoted("off"));
     } else if rule.retain() == Retain::Allow {

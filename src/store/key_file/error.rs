@@ -9,7 +9,7 @@ use crate::schedule::MAX_REALM_LEN;
 use crate::secret::KEY_LEN;
 use crate::session::NoEntropy;
 use crate::store::position::{Located, Position};
-use crate::store::section::{Shape, Slip, write_choices};
+use crate::store::section::{Shape, Slip, write_choices, write_moment};
 use crate::suite::SuiteNotBuilt;
 
 use super::MAX_FILE_LEN;
@@ -147,6 +147,11 @@ pub enum KeyFault {
         /// The values that it has.
         allowed: &'static [&'static str],
     },
+    /// A moment is not in the years from 1970 to 9999.
+    Moment {
+        /// The name of its setting.
+        key: &'static str,
+    },
     /// The realm is no realm.
     Realm(RealmError),
     /// There is not a single grant.
@@ -201,6 +206,7 @@ impl fmt::Display for KeyFault {
                 write!(f, "{key} has no such value: use ")?;
                 write_choices(f, allowed, "\"")
             }
+            Self::Moment { key } => write_moment(f, key),
             Self::Realm(error) => error.fmt(f),
             Self::KeyLength { len } => {
                 write!(f, "a key has {KEY_LEN} bytes, this one has {len}: check that it is whole")
@@ -350,6 +356,7 @@ impl From<Located<Slip<'_>>> for Located<KeyFault> {
             Slip::Missing { key } => KeyFault::Missing { key },
             Slip::Shape { key, shape } => KeyFault::Shape { key, shape },
             Slip::UnknownValue { key, allowed, .. } => KeyFault::UnknownValue { key, allowed },
+            Slip::Moment { key } => KeyFault::Moment { key },
             Slip::SuiteNotBuilt(error) => KeyFault::SuiteNotBuilt(error),
         };
         Self::new(slip.at, fault)
