@@ -50,6 +50,7 @@ mod edit;
 mod entry;
 mod error;
 mod grant;
+mod share;
 mod write;
 
 use alloc::{string::String, vec::Vec};
@@ -63,6 +64,7 @@ pub use edit::{EditError, KeyFile};
 pub use error::{
     GenerateError, KeyFault, KeyFileError, RealmError, ReplaceKeyFileError, WriteKeyFileError,
 };
+pub use share::{Share, ShareError};
 pub use write::{replace, write_new};
 
 use super::position::Located;

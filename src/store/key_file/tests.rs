@@ -12,6 +12,7 @@ mod disk;
 mod edit;
 mod replace;
 mod secrets;
+mod share;
 
 const KEY: &str = "3q2+78r+ur7erb7vyv66vt6tvu/K/rq+3q2+78r+ur4=";
 
