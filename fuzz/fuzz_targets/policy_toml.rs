@@ -10,6 +10,7 @@ use mqtt_seal::policy::{
 };
 use mqtt_seal::store::policy_file::{self, PolicyFileError};
 use mqtt_seal::topic::TopicFilter;
+use mqtt_seal::wire::Form;
 use toml::{Table, Value};
 
 fuzz_target!(|text: &str| {
@@ -46,7 +47,8 @@ fn compare(rule: &Rule, text: &Value) {
     let topics: Vec<&str> =
         text["topics"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
     assert!(rule.topics().map(TopicFilter::as_str).eq(topics));
-    assert_eq!(rule.payload() == Payload::Sealed, text["payload"].as_str() == Some("sealed"));
+    let payload = format!("{:?}", rule.payload()).to_lowercase();
+    assert!(payload.starts_with(text["payload"].as_str().unwrap_or("none")));
     let or = |key, default| text.get(key).and_then(Value::as_str).unwrap_or(default);
     assert_eq!(rule.suite().name(), or("suite", "chacha20-poly1305"));
     assert_eq!(format!("{:?}", rule.replay()).to_lowercase(), or("replay", "window"));
@@ -64,13 +66,21 @@ fn compare(rule: &Rule, text: &Value) {
 
 fn write_rule(rule: &Rule, out: &mut String) {
     let topics: Vec<String> = rule.topics().map(TopicFilter::as_str).map(quoted).collect();
-    let sealed = rule.payload() == Payload::Sealed;
-    let payload = if sealed { "sealed" } else { "clear" };
+    let (payload, until) = match rule.payload() {
+        Payload::Sealed => ("sealed", None),
+        Payload::Clear => ("clear", None),
+        Payload::Mixed { until } => ("mixed", Some(until)),
+        Payload::Observe { until } => ("observe", Some(until)),
+        payload => unreachable!("{payload:?}"),
+    };
     let mut line = |key: &str, value: String| writeln!(out, "{key} = {value}").expect("a String");
     line("[[rule]]\ntopics", format!("[{}]", topics.join(",")));
     line("payload", quoted(payload));
+    if let Some(until) = until {
+        line("until", until.to_string());
+    }
     line("transport", quoted(&format!("{:?}", rule.transport()).to_lowercase()));
-    if !sealed {
+    if rule.payload() == Payload::Clear {
         return;
     }
     line("suite", quoted(rule.suite().name()));
@@ -82,6 +92,7 @@ fn write_rule(rule: &Rule, out: &mut String) {
         }
         scope => unreachable!("{scope:?}"),
     }
+    line("form", quoted(if rule.form() == Form::Compact { "compact" } else { "session" }));
     if rule.replay() == Replay::Off {
         line("replay", quoted("off"));
     } else if rule.retain() == Retain::Allow {

@@ -1,5 +1,7 @@
 //! The keys that this client was granted, and what each of them opens. Knows no files.
 
+mod narrow;
+
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
@@ -8,6 +10,10 @@ use crate::secret::{NodeKey, RootKey, ScopeKey, SharedKey};
 use crate::suite::Suite;
 use crate::topic::PathScope;
 use crate::wire::header::{KeyId, SenderNumber};
+
+#[cfg(feature = "serde")]
+pub(crate) use narrow::Parts;
+use narrow::{same_node, same_scope};
 
 /// Most live keys of one scope (SPEC §4, "Lookup").
 pub const MAX_LIVE_KEYS: usize = 8;
@@ -176,6 +182,12 @@ impl Grant {
         self.sender
     }
 
+    /// The one suite that it is for; `None`: it follows the suite of the rule.
+    #[must_use]
+    pub const fn suite(&self) -> Option<Suite> {
+        self.suite
+    }
+
     /// The number of its generation.
     #[must_use]
     pub const fn generation(&self) -> u32 {
@@ -198,16 +210,15 @@ impl Grant {
             }
             (Material::Node { path, key }, ScopeRef::Path(wanted)) => {
                 let below = wanted.below(path.get()?)?;
-                let start = NodeKey::take(&mut zeroize::Zeroizing::new(*key.expose()));
-                schedule::scope(&schedule::descend(start, below), suite)
+                schedule::scope(&schedule::descend(same_node(key), below), suite)
             }
             (Material::Path { path, key }, ScopeRef::Path(wanted))
                 if path.get() == Some(wanted) =>
             {
-                ScopeKey::take(&mut zeroize::Zeroizing::new(*key.expose()))
+                same_scope(key)
             }
             (Material::Named { name, key }, ScopeRef::Named(wanted)) if name == wanted => {
-                ScopeKey::take(&mut zeroize::Zeroizing::new(*key.expose()))
+                same_scope(key)
             }
             _ => return None,
         };

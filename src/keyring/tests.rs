@@ -96,3 +96,77 @@ fn the_newer_of_two_keys_with_one_kid_is_not_used() {
         "two keys of one scope have the key ID fb42b112: draw another generation"
     );
 }
+
+fn path(topic: &str, depth: u8) -> PathScope<'_> {
+    TopicName::parse(topic).unwrap().path(depth)
+}
+
+fn kid(grant: &Grant, scope: ScopeRef<'_>, suite: Suite) -> Option<KeyId> {
+    grant.derive(scope, suite).map(|key| key.kid)
+}
+
+#[test]
+fn a_narrowed_grant_gives_the_keys_of_the_wide_one() {
+    let (root, suite) = (shared(1), Suite::default());
+    let below = ScopeRef::Path(path("plant/a/b", 3));
+    let node = root.narrow_to_node(path("plant/a", 2)).unwrap();
+    let deeper = node.narrow_to_node(path("plant/a/b", 3)).unwrap();
+    let scope = deeper.narrow_to_scope(below, suite).unwrap();
+    let again = scope.narrow_to_scope(below, suite).unwrap();
+    for grant in [&node, &deeper, &scope, &again] {
+        assert_eq!(kid(grant, below, suite), kid(&root, below, suite));
+        assert!(kid(grant, ScopeRef::Path(path("plant/b", 2)), suite).is_none());
+        assert!(kid(grant, ScopeRef::Named("n"), suite).is_none());
+    }
+    let named = root.narrow_to_scope(ScopeRef::Named("n"), suite).unwrap();
+    assert_eq!(kid(&named, ScopeRef::Named("n"), suite), kid(&root, ScopeRef::Named("n"), suite));
+    assert!(kid(&named, ScopeRef::Named("m"), suite).is_none());
+}
+
+#[test]
+fn a_grant_is_narrowed_to_nothing_that_it_does_not_cover() {
+    let suite = Suite::default();
+    let node = shared(1).narrow_to_node(path("plant/a", 2)).unwrap();
+    for (topic, depth) in [("plant", 1), ("plant/b", 2), ("plant/ab", 2), ("/plant/a", 3)] {
+        let path = path(topic, depth);
+        assert!(node.narrow_to_node(path).is_none(), "{topic}");
+        assert!(node.narrow_to_scope(ScopeRef::Path(path), suite).is_none(), "{topic}");
+    }
+    assert!(node.narrow_to_scope(ScopeRef::Named("n"), suite).is_none());
+    let here = ScopeRef::Path(path("plant/a", 2));
+    let scope = node.narrow_to_scope(here, suite).unwrap();
+    assert!(scope.narrow_to_node(path("plant/a", 2)).is_none());
+    assert!(scope.narrow_to_scope(ScopeRef::Path(path("plant/a/b", 3)), suite).is_none());
+    assert!(scope.narrow_to_scope(here, Suite::ChaCha20Poly1305Commit).is_none());
+}
+
+#[test]
+fn no_node_of_the_whole_realm_is_given_away() {
+    let root = schedule::root(&SharedKey::take(&mut [1; 32]), "realm").unwrap();
+    // it has the bytes of the root key
+    let node = schedule::root_node(&root);
+    assert_eq!(node.expose(), root.expose());
+    for grant in [Grant::root(root), Grant::node(PathScope::REALM, node)] {
+        assert!(grant.narrow_to_node(PathScope::REALM).is_none());
+        let scope = ScopeRef::Path(PathScope::REALM);
+        assert!(grant.narrow_to_scope(scope, Suite::default()).is_some());
+    }
+}
+
+#[test]
+fn a_narrowed_grant_keeps_suite_generation_and_state_but_no_sender() {
+    let commit = Suite::ChaCha20Poly1305Commit;
+    let retiring = State::Retiring { not_after: Some(1) };
+    let wide = shared(1)
+        .with_suite(commit)
+        .with_generation(7)
+        .with_state(retiring)
+        .with_sender(SenderNumber::new(5).unwrap());
+    let node = wide.narrow_to_node(path("a", 1)).unwrap();
+    let scope = wide.narrow_to_scope(ScopeRef::Named("n"), commit).unwrap();
+    for grant in [node, scope] {
+        assert_eq!(grant.suite(), Some(commit));
+        assert_eq!((grant.generation(), grant.state(), grant.sender()), (7, retiring, None));
+    }
+    assert!(wide.narrow_to_scope(ScopeRef::Named("n"), Suite::default()).is_none());
+}

@@ -7,12 +7,17 @@
 //!
 //! [[grant]]
 //! kind = "shared"                      # the shared key of the group: opens the whole realm
-//! generation = 1                       # required, and 1 in this edition
+//! generation = 3                       # required: 1 and up, one more for each fresh key
+//! state = "pending"                    # opens only; default "active": seals and opens
 //! key = "3q2+78r+ur7erb7vyv66vt6tvu/K/rq+3q2+78r+ur4="
 //!                                      # base64 with padding, 32 bytes
 //! [[grant]]
 //! kind = "root"                        # the root key of the realm: opens all of it
 //! generation = 1
+//! state = "retiring"                   # opens only
+//! not_after = 2027-03-31               # optional for retiring: its last day, in UTC
+//!                                      # or its last second, as in 2027-03-31T23:59:59Z
+//!                                      # or 1806537599, in Unix seconds
 //! key = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
 //! suite = "aes-256-gcm"                # optional for shared, root and node: for this suite alone
 //!
@@ -21,6 +26,8 @@
 //! generation = 1
 //! key = "ISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+P0A="
 //! path = ["plant", "a"]                # the levels of plant/a
+//! sender = 7                           # optional: this client's sender number, 0..=1073741823,
+//!                                      # which compact form needs
 //!
 //! [[grant]]
 //! kind = "scope"                       # opens one scope under one suite
@@ -33,23 +40,31 @@
 //! A path is a list of levels, since a level may be empty: `[]` is the whole realm, `[""]` the one
 //! empty level with which `/plant` begins.
 //!
+//! Of what is for the same kind, path or name, and suite, each generation stands in a file once, and
+//! one of them is active.
+//!
 //! No error of this module contains a part of the text but names of settings that it knows: a key
 //! may stand anywhere by mistake.
 
+mod edit;
+mod entry;
 mod error;
-mod fresh;
 mod grant;
+mod share;
+mod write;
 
 use alloc::{string::String, vec::Vec};
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 pub use crate::schedule::RealmError;
-pub use error::{GenerateError, KeyFault, KeyFileError, WriteKeyFileError};
-pub use fresh::{KeyFile, write_new};
+pub use edit::{EditError, KeyFile};
+pub use error::{GenerateError, KeyFault, KeyFileError, ReplaceKeyFileError, WriteKeyFileError};
+pub use share::{Share, ShareError};
+pub use write::{replace, write_new};
 
 use super::position::Located;
 use super::section::{Section, document};
@@ -93,9 +108,7 @@ type Parsed<T> = Result<T, Located<KeyFault>>;
 /// # Errors
 /// [`KeyFileError::Invalid`] with the first thing that is wrong, and its place.
 pub fn parse(text: &mut String) -> Result<Keyring, KeyFileError> {
-    let keyring = keyring(text).map_err(|fault| KeyFileError::invalid(None, text, fault));
-    text.zeroize();
-    keyring
+    KeyFile::parse(text).map(|file| file.keyring())
 }
 
 /// The keyring that the file at `path` describes. Nobody but its owner may have access to it; what
@@ -119,11 +132,14 @@ pub fn parse(text: &mut String) -> Result<Keyring, KeyFileError> {
 /// [`KeyFileError::Permissions`], [`KeyFileError::TooLong`]; [`KeyFileError::Invalid`] with the
 /// first thing that is wrong, and its place.
 pub fn read(path: impl AsRef<Path>) -> Result<Keyring, KeyFileError> {
-    let path = path.as_ref();
+    KeyFile::read(path).map(|file| file.keyring())
+}
+
+fn from_path(path: &Path) -> Result<KeyFile, KeyFileError> {
     let bytes = load(path)?;
     let invalid = |text, fault| KeyFileError::invalid(Some(path), text, fault);
     match core::str::from_utf8(&bytes) {
-        Ok(text) => keyring(text).map_err(|fault| invalid(text, fault)),
+        Ok(text) => from_text(text).map_err(|fault| invalid(text, fault)),
         Err(error) => {
             let good = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let good = core::str::from_utf8(good).unwrap_or_default();
@@ -163,7 +179,7 @@ fn check_file(path: &Path, metadata: &Metadata) -> Result<(), KeyFileError> {
     Ok(())
 }
 
-fn keyring(text: &str) -> Parsed<Keyring> {
+fn from_text(text: &str) -> Parsed<KeyFile> {
     // an error of the parser keeps a copy of its whole text, which nobody wipes
     let syntax = |error: Located<toml::de::Error>| Located::new(error.at, KeyFault::Syntax);
     document(&without_keys(text)).map(drop).map_err(syntax)?;
@@ -179,8 +195,12 @@ fn keyring(text: &str) -> Parsed<Keyring> {
     if sections.is_empty() {
         return Err(no_grants(setting.at));
     }
-    let grants = sections.into_iter().map(|section| grant::grant(section, realm));
-    grants.collect::<Parsed<_>>().map(Keyring::new)
+    // room for all of them, so that no copy stays behind
+    let mut entries = Vec::with_capacity(sections.len());
+    for section in sections {
+        entries.push(grant::grant(section, realm, &entries)?);
+    }
+    Ok(KeyFile { realm: realm.into(), entries })
 }
 
 /// `text` with what stands behind `key =` in a line overwritten by as many characters that do not

@@ -4,6 +4,8 @@ pub mod counter_file;
 #[cfg(feature = "serde")]
 pub mod key_file;
 #[cfg(feature = "serde")]
+mod moment;
+#[cfg(feature = "serde")]
 pub mod policy_file;
 #[cfg(feature = "serde")]
 mod position;

@@ -5,12 +5,13 @@
 //! ```toml
 //! [[rule]]
 //! topics = ["plant/+/temp"]            # required
-//! payload = "sealed"                   # required: "sealed" or "clear"
-//! transport = "any"                    # "tls", "tcp" or "any"
-//!                                      # default: "any" when sealed, "tls" when clear
-//! # all that follows is for sealed rules alone
+//! payload = "sealed"                   # required: "sealed", "clear", "mixed" or "observe"
+//! transport = "any"                    # "tls", "tcp" or "any"; default: "any" where payloads are
+//!                                      # published sealed, "tls" where they are published clear
+//! # all that follows is for rules that seal or open
 //! suite = "chacha20-poly1305"          # default; or another name of `Suite::ALL`
 //! scope = { name = "temps" }           # or { depth = 0..=16 }; default { depth = 1 }
+//! form = "session"                     # default; or "compact"
 //! replay = "window"                    # default; or "off"
 //! retain = "refuse"                    # default; or "allow"; with replay = "window" alone
 //! topic_binding = "carried"            # or { strip = "site-b/" }; default "full"
@@ -19,6 +20,14 @@
 //! pad = 64                             # 1..=65535; default no padding
 //! timestamp = true                     # default false
 //! max_packet = 65536                   # default 262144
+//!
+//! [[rule]]                             # for a migration
+//! topics = ["legacy/#"]
+//! payload = "mixed"                    # publishes sealed and opens both
+//!                                      # "observe": publishes clear and opens both
+//! until = 2027-03-31                   # required for these two: their last day, in UTC
+//!                                      # or their last moment, as in 2027-03-31T23:59:59Z
+//!                                      # or 1806537599999, in Unix milliseconds
 //! ```
 //!
 //! ```
@@ -50,6 +59,7 @@ use std::{fs, path::Path};
 
 pub use error::{PolicyFault, PolicyFileError};
 
+use super::moment::Unit;
 use super::position::Located;
 use super::section::{Section, Setting, Shape, document};
 use crate::policy::{
@@ -57,13 +67,16 @@ use crate::policy::{
     TopicBinding, Transport,
 };
 use crate::topic::TopicFilter;
+use crate::wire::Form;
 
 const RULE_KEYS: &[&str] = &[
     "topics",
     "payload",
+    "until",
     "transport",
     "suite",
     "scope",
+    "form",
     "replay",
     "retain",
     "topic_binding",
@@ -73,8 +86,9 @@ const RULE_KEYS: &[&str] = &[
     "timestamp",
     "max_packet",
 ];
-const PAYLOADS: &[&str] = &["sealed", "clear"];
+const PAYLOADS: &[&str] = &["sealed", "clear", "mixed", "observe"];
 const TRANSPORTS: &[&str] = &["tls", "tcp", "any"];
+const FORMS: &[&str] = &["session", "compact"];
 const REPLAYS: &[&str] = &["window", "off"];
 const RETAINS: &[&str] = &["refuse", "allow"];
 const BINDINGS: &[&str] = &["full", "carried"];
@@ -141,12 +155,7 @@ fn policy(text: &str) -> Parsed<Policy> {
 fn rule(section: Section<'_>) -> Parsed<Rule> {
     section.check_keys(RULE_KEYS)?;
     let topics = section.need("topics")?.texts()?;
-    let names = topics.iter().map(|topic| topic.what);
-    let payloads = [Payload::Sealed, Payload::Clear];
-    let mut builder = match section.need("payload")?.choice(PAYLOADS, &payloads)? {
-        Payload::Clear => Rule::clear(names),
-        _ => Rule::sealed(names),
-    };
+    let mut builder = start(section, topics.iter().map(|topic| topic.what))?;
     if let Some(transport) = section.get("transport") {
         let transports = [Transport::Tls, Transport::Tcp, Transport::Any];
         builder = builder.transport(transport.choice(TRANSPORTS, &transports)?);
@@ -160,13 +169,36 @@ fn rule(section: Section<'_>) -> Parsed<Rule> {
         .map_err(|error| Located::new(place(section, &topics, error), PolicyFault::Rule(error)))
 }
 
-/// The settings that choose the key.
+/// A rule for `topics` under its kind of payload.
+// SPEC §1, "policy"
+fn start<'t>(section: Section<'t>, topics: impl Iterator<Item = &'t str>) -> Parsed<RuleBuilder> {
+    // the dates come after the choice
+    let (mixed, observe) = (Payload::Mixed { until: 0 }, Payload::Observe { until: 0 });
+    let payloads = [Payload::Sealed, Payload::Clear, mixed, observe];
+    let payload = section.need("payload")?.choice(PAYLOADS, &payloads)?;
+    let until = || section.need("until")?.moment(Unit::Milliseconds);
+    match payload {
+        Payload::Mixed { .. } => return Ok(Rule::mixed(topics, until()?)),
+        Payload::Observe { .. } => return Ok(Rule::observe(topics, until()?)),
+        Payload::Sealed | Payload::Clear => {}
+    }
+    match (section.get("until"), payload) {
+        (Some(setting), _) => Err(Located::new(setting.key_at, PolicyFault::UntilUnused)),
+        (None, Payload::Clear) => Ok(Rule::clear(topics)),
+        (None, _) => Ok(Rule::sealed(topics)),
+    }
+}
+
+/// The settings that choose the key and its use.
 fn keys(section: Section<'_>, mut builder: RuleBuilder) -> Parsed<RuleBuilder> {
     if let Some(setting) = section.get("suite") {
         builder = builder.suite(setting.suite()?);
     }
     if let Some(setting) = section.get("scope") {
         builder = builder.scope(scope(setting)?);
+    }
+    if let Some(setting) = section.get("form") {
+        builder = builder.form(setting.choice(FORMS, &[Form::Session, Form::Compact])?);
     }
     Ok(builder)
 }

@@ -7,6 +7,7 @@ use core::fmt;
 use toml::Spanned;
 use toml::de::{DeArray, DeInteger, DeString, DeTable, DeValue};
 
+use super::moment::{NoMoment, Unit};
 use super::position::Located;
 use crate::suite::{Suite, SuiteNotBuilt};
 
@@ -38,6 +39,10 @@ pub enum Shape {
     TextOrTable,
     /// An array of tables.
     Sections,
+    /// A date, a date and time with its offset, or an integer of Unix milliseconds.
+    Milliseconds,
+    /// A date, a date and time with its offset, or an integer of Unix seconds.
+    Seconds,
 }
 
 impl fmt::Display for Shape {
@@ -50,6 +55,10 @@ impl fmt::Display for Shape {
             Self::Table => "a table, as in { … }",
             Self::TextOrTable => "a text, as in \"…\", or a table, as in { … }",
             Self::Sections => "sections, each under the name in double brackets",
+            Self::Milliseconds => {
+                "2027-03-31, 2027-03-31T23:59:59Z or a whole number of Unix milliseconds"
+            }
+            Self::Seconds => "2027-03-31, 2027-03-31T23:59:59Z or a whole number of Unix seconds",
         })
     }
 }
@@ -61,6 +70,7 @@ pub(super) enum Slip<'t> {
     Missing { key: &'static str },
     Shape { key: &'static str, shape: Shape },
     UnknownValue { key: &'static str, found: &'t str, allowed: &'static [&'static str] },
+    Moment { key: &'static str },
     SuiteNotBuilt(SuiteNotBuilt),
 }
 
@@ -136,6 +146,23 @@ impl<'t> Setting<'t> {
     pub(super) fn number(self) -> Found<'t, i64> {
         let number = self.value.as_integer().map(saturated);
         number.ok_or_else(|| self.is_not(Shape::Number))
+    }
+
+    /// A moment: a date with or without a time, or a number.
+    pub(super) fn moment(self, unit: Unit) -> Found<'t, u64> {
+        let moment = match self.value {
+            DeValue::Datetime(written) => unit.date_time(written),
+            DeValue::Integer(number) => unit.number(saturated(number)),
+            _ => Err(NoMoment::Shape),
+        };
+        let shape = match unit {
+            Unit::Milliseconds => Shape::Milliseconds,
+            Unit::Seconds => Shape::Seconds,
+        };
+        moment.map_err(|error| match error {
+            NoMoment::Shape => self.is_not(shape),
+            NoMoment::Range => Located::new(self.at, Slip::Moment { key: self.name }),
+        })
     }
 
     pub(super) fn section(self) -> Found<'t, Section<'t>> {
@@ -248,6 +275,11 @@ fn distance(a: &str, b: &str) -> usize {
         row = next;
     }
     row.last().copied().unwrap_or_default()
+}
+
+/// Writes what is wrong with the moment `key`.
+pub(super) fn write_moment(f: &mut fmt::Formatter<'_>, key: &str) -> fmt::Result {
+    write!(f, "{key} is not in the years from 1970 to 9999: check the date and the unit")
 }
 
 /// Writes `items` as in `a, b or c`, each between `quote`.

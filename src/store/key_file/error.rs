@@ -9,7 +9,7 @@ use crate::schedule::RealmError;
 use crate::secret::KEY_LEN;
 use crate::session::NoEntropy;
 use crate::store::position::{Located, Position};
-use crate::store::section::{Shape, Slip, write_choices};
+use crate::store::section::{Shape, Slip, write_choices, write_moment};
 use crate::suite::SuiteNotBuilt;
 
 use super::MAX_FILE_LEN;
@@ -147,12 +147,25 @@ pub enum KeyFault {
         /// The values that it has.
         allowed: &'static [&'static str],
     },
+    /// A moment is not in the years from 1970 to 9999.
+    Moment {
+        /// The name of its setting.
+        key: &'static str,
+    },
     /// The realm is no realm.
     Realm(RealmError),
     /// There is not a single grant.
     NoGrants,
-    /// The generation is not 1.
+    /// The generation is not in 1..=4,294,967,295.
     Generation,
+    /// `not_after` stands in a grant that is not retiring.
+    NotAfterUnused,
+    /// The sender number is not in 0..=1,073,741,823.
+    Sender,
+    /// An earlier grant is for the same and has the same generation.
+    SameGeneration,
+    /// An earlier grant is for the same and is active in another generation.
+    TwoActive,
     /// A key is not base64.
     Base64,
     /// A key does not have 32 bytes.
@@ -201,6 +214,7 @@ impl fmt::Display for KeyFault {
                 write!(f, "{key} has no such value: use ")?;
                 write_choices(f, allowed, "\"")
             }
+            Self::Moment { key } => write_moment(f, key),
             Self::Realm(error) => error.fmt(f),
             Self::KeyLength { len } => {
                 write!(f, "a key has {KEY_LEN} bytes, this one has {len}: check that it is whole")
@@ -228,7 +242,19 @@ impl KeyFault {
                 "this is not TOML: write each setting once, in a line of its own, texts in quotes"
             }
             Self::NoGrants => "there is no key: add a [[grant]]",
-            Self::Generation => "this version knows generation 1 alone: write generation = 1",
+            Self::Generation => "a generation has a number from 1 to 4294967295: count from 1",
+            Self::NotAfterUnused => {
+                "not_after has a meaning only with state = \"retiring\": remove one of them"
+            }
+            Self::Sender => {
+                "a sender has a number from 0 to 1073741823: write the one that was allotted"
+            }
+            Self::SameGeneration => {
+                "an earlier grant for the same has this generation: remove one of them"
+            }
+            Self::TwoActive => {
+                "an earlier grant for the same is active: make one of them pending or retiring"
+            }
             Self::Base64 => {
                 "a key is base64 in the standard alphabet with padding: copy it again, in one line"
             }
@@ -277,6 +303,11 @@ pub enum WriteKeyFileError {
         /// The name.
         path: PathBuf,
     },
+    /// The text would be longer than [`MAX_FILE_LEN`], and could not be read.
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file cannot be written.
     Failed {
         /// The file.
@@ -304,15 +335,66 @@ impl fmt::Display for WriteKeyFileError {
                 "{}: there is such a file already, and it was not touched: choose another name",
                 path.display()
             ),
-            Self::Failed { path, kind } => {
-                let path = path.display();
-                write!(f, "{path}: cannot be written, {kind}: check the folder and its permissions")
-            }
+            Self::TooLong { path } => write_too_long(f, path),
+            Self::Failed { path, kind } => write_failed(f, path, *kind),
         }
     }
 }
 
 impl core::error::Error for WriteKeyFileError {}
+
+/// Why a key file was not replaced. Unless it says so, the old one is as it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReplaceKeyFileError {
+    /// The text would be longer than [`MAX_FILE_LEN`], and could not be read.
+    TooLong {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The old file is missing, is no file, or others than its owner have access to it.
+    Old(KeyFileError),
+    /// The new file cannot be written.
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        kind: io::ErrorKind,
+    },
+    /// The new file is in its place, but may be the old one again after a loss of power.
+    NotDurable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        kind: io::ErrorKind,
+    },
+}
+
+impl fmt::Display for ReplaceKeyFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { path } => write_too_long(f, path),
+            Self::Old(error) => error.fmt(f),
+            Self::Failed { path, kind } => write_failed(f, path, *kind),
+            Self::NotDurable { path, kind } => {
+                let path = path.display();
+                write!(f, "{path}: is replaced, but not safe from a loss of power, {kind}: repeat")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ReplaceKeyFileError {}
+
+fn write_too_long(f: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
+    let path = path.display();
+    write!(f, "{path}: a key file has at most {MAX_FILE_LEN} bytes: take more than one file")
+}
+
+fn write_failed(f: &mut fmt::Formatter<'_>, path: &Path, kind: io::ErrorKind) -> fmt::Result {
+    let path = path.display();
+    write!(f, "{path}: cannot be written, {kind}: check the folder and its permissions")
+}
 
 impl From<Located<Slip<'_>>> for Located<KeyFault> {
     fn from(slip: Located<Slip<'_>>) -> Self {
@@ -321,6 +403,7 @@ impl From<Located<Slip<'_>>> for Located<KeyFault> {
             Slip::Missing { key } => KeyFault::Missing { key },
             Slip::Shape { key, shape } => KeyFault::Shape { key, shape },
             Slip::UnknownValue { key, allowed, .. } => KeyFault::UnknownValue { key, allowed },
+            Slip::Moment { key } => KeyFault::Moment { key },
             Slip::SuiteNotBuilt(error) => KeyFault::SuiteNotBuilt(error),
         };
         Self::new(slip.at, fault)

@@ -5,16 +5,21 @@ use alloc::{string::String, vec};
 use base64ct::{Base64, Encoding};
 use zeroize::Zeroizing;
 
+use super::entry::{Contradiction, Entry};
 use super::{KeyFault, Parsed};
-use crate::keyring::{Grant, ScopeRef};
+use crate::keyring::{Grant, ScopeRef, State};
 use crate::policy::MAX_SCOPE_DEPTH;
 use crate::secret::{KEY_LEN, NodeKey, RootKey, ScopeKey, SharedKey};
+use crate::store::moment::Unit;
 use crate::store::position::Located;
 use crate::store::section::{Section, Setting};
 use crate::topic::{MAX_TOPIC_LEN, PathScope};
+use crate::wire::SenderNumber;
 
-const KEYS: &[&str] = &["kind", "generation", "key", "path", "name", "suite"];
+const KEYS: &[&str] =
+    &["kind", "generation", "state", "not_after", "sender", "key", "path", "name", "suite"];
 const KINDS: &[&str] = &["shared", "root", "node", "scope"];
+const STATES: &[&str] = &["pending", "active", "retiring"];
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -24,30 +29,75 @@ enum Kind {
     Scope,
 }
 
-pub(super) fn grant(section: Section<'_>, realm: &str) -> Parsed<Grant> {
+/// The grant of `section`, which contradicts none of `earlier`.
+pub(super) fn grant(section: Section<'_>, realm: &str, earlier: &[Entry]) -> Parsed<Entry> {
     section.check_keys(KEYS)?;
     let kinds = [Kind::Shared, Kind::Root, Kind::Node, Kind::Scope];
     let kind = section.need("kind")?.choice(KINDS, &kinds)?;
-    let generation = section.need("generation")?;
-    if generation.number()? != 1 {
-        return Err(Located::new(generation.at, KeyFault::Generation));
-    }
-    let grant = match kind {
-        Kind::Shared => shared(section, realm)?,
+    let (generation, state) = (generation(section)?, state(section)?);
+    let sender = section.get("sender").map(sender).transpose()?;
+    let mut shared_key = None;
+    let mut grant = match kind {
+        Kind::Shared => Grant::shared(shared_key.insert(shared(section)?), realm)
+            .map_err(|error| Located::new(section.at, KeyFault::Realm(error)))?,
         Kind::Root => root(section)?,
         Kind::Node => node(section)?,
-        Kind::Scope => return scope(section),
+        Kind::Scope => scope(section)?,
     };
-    match section.get("suite") {
-        None => Ok(grant),
-        Some(suite) => Ok(grant.with_suite(suite.suite()?)),
+    if let Some(suite) = section.get("suite") {
+        grant = grant.with_suite(suite.suite()?);
+    }
+    if let Some(sender) = sender {
+        grant = grant.with_sender(sender);
+    }
+    let grant = grant.with_generation(generation).with_state(state);
+    let entry = Entry { shared: shared_key, grant };
+    match entry.contradicts(earlier) {
+        None => Ok(entry),
+        Some(contradiction) => {
+            Err(Located::new(place(section, contradiction), contradiction.into()))
+        }
     }
 }
 
-fn shared(section: Section<'_>, realm: &str) -> Parsed<Grant> {
+/// Where the setting stands that contradicts an earlier grant.
+fn place(section: Section<'_>, contradiction: Contradiction) -> usize {
+    let state = section.get("state").filter(|_| contradiction == Contradiction::TwoActive);
+    state.or_else(|| section.get("generation")).map_or(section.at, |setting| setting.at)
+}
+
+fn generation(section: Section<'_>) -> Parsed<u32> {
+    let setting = section.need("generation")?;
+    match u32::try_from(setting.number()?) {
+        Ok(generation) if generation > 0 => Ok(generation),
+        _ => Err(Located::new(setting.at, KeyFault::Generation)),
+    }
+}
+
+// SPEC §4, "Generations"
+fn state(section: Section<'_>) -> Parsed<State> {
+    let states = [State::Pending, State::Active, State::Retiring { not_after: None }];
+    let state = section.get("state").map(|setting| setting.choice(STATES, &states)).transpose()?;
+    let state = state.unwrap_or_default();
+    match (state, section.get("not_after")) {
+        (state, None) => Ok(state),
+        (State::Retiring { .. }, Some(setting)) => {
+            Ok(State::Retiring { not_after: Some(setting.moment(Unit::Seconds)?) })
+        }
+        (_, Some(setting)) => Err(Located::new(setting.key_at, KeyFault::NotAfterUnused)),
+    }
+}
+
+// SPEC §2, "SND"
+fn sender(setting: Setting<'_>) -> Parsed<SenderNumber> {
+    let number = u32::try_from(setting.number()?).ok();
+    let number = number.and_then(SenderNumber::new);
+    number.ok_or_else(|| Located::new(setting.at, KeyFault::Sender))
+}
+
+fn shared(section: Section<'_>) -> Parsed<SharedKey> {
     refuse(section, &["path", "name"], "shared")?;
-    let key = SharedKey::take(&mut *key(section)?);
-    Grant::shared(&key, realm).map_err(|error| Located::new(section.at, KeyFault::Realm(error)))
+    Ok(SharedKey::take(&mut *key(section)?))
 }
 
 fn root(section: Section<'_>) -> Parsed<Grant> {
@@ -102,15 +152,32 @@ fn key(section: Section<'_>) -> Parsed<Zeroizing<[u8; KEY_LEN]>> {
     bytes.map(Zeroizing::new).map_err(|_| Located::new(setting.at, KeyFault::KeyLength { len }))
 }
 
-// SPEC §1, "scope"; §10, reserved names
 fn name(setting: Setting<'_>) -> Parsed<&str> {
-    match setting.text()? {
-        name if name.starts_with('$') => Err(Located::new(setting.at, KeyFault::ReservedScope)),
+    let name = setting.text()?;
+    check_name(name).map_err(|fault| Located::new(setting.at, fault))?;
+    Ok(name)
+}
+
+// SPEC §1, "scope"; §10, reserved names
+pub(super) fn check_name(name: &str) -> Result<(), KeyFault> {
+    match name {
+        name if name.starts_with('$') => Err(KeyFault::ReservedScope),
         name if name.is_empty() || name.len() > MAX_TOPIC_LEN || name.contains('\0') => {
-            Err(Located::new(setting.at, KeyFault::ScopeName))
+            Err(KeyFault::ScopeName)
         }
-        name => Ok(name),
+        _ => Ok(()),
     }
+}
+
+pub(super) fn check_level(level: &str) -> Result<(), KeyFault> {
+    let good = !level.contains(['/', '+', '#', '\0']);
+    good.then_some(()).ok_or(KeyFault::Level)
+}
+
+/// The number of levels of the path `text`, which are `levels`.
+pub(super) fn check_size(text: &str, levels: usize) -> Result<u8, KeyFault> {
+    let levels = u8::try_from(levels).ok().filter(|levels| *levels <= MAX_SCOPE_DEPTH);
+    levels.filter(|_| text.len() <= MAX_TOPIC_LEN).ok_or(KeyFault::PathTooLong)
 }
 
 /// A path scope that is kept.
@@ -123,8 +190,8 @@ struct Path {
 impl Path {
     fn parse(setting: Setting<'_>) -> Parsed<Self> {
         let levels = setting.texts()?;
-        if let Some(bad) = levels.iter().find(|level| level.what.contains(['/', '+', '#', '\0'])) {
-            return Err(Located::new(bad.at, KeyFault::Level));
+        for level in &levels {
+            check_level(level.what).map_err(|fault| Located::new(level.at, fault))?;
         }
         let mut text = String::new();
         for (index, level) in levels.iter().enumerate() {
@@ -132,12 +199,8 @@ impl Path {
             text.push_str(level.what);
         }
         let at = setting.at;
-        match u8::try_from(levels.len()) {
-            Ok(levels) if levels <= MAX_SCOPE_DEPTH && text.len() <= MAX_TOPIC_LEN => {
-                Ok(Self { at, text, levels })
-            }
-            _ => Err(Located::new(at, KeyFault::PathTooLong)),
-        }
+        let levels = check_size(&text, levels.len()).map_err(|fault| Located::new(at, fault))?;
+        Ok(Self { at, text, levels })
     }
 
     fn scope(&self) -> Parsed<PathScope<'_>> {

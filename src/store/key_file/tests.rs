@@ -1,14 +1,18 @@
 use super::*;
-use crate::keyring::{Grant, ScopeRef};
+use crate::keyring::{Grant, ScopeRef, State};
 use crate::secret::{NodeKey, RootKey, ScopeKey, SharedKey};
 use crate::suite::Suite;
 use crate::topic::{PathScope, TopicName};
+use crate::wire::SenderNumber;
 use crate::wire::header::KeyId;
 use proptest::prelude::*;
 use std::{format, string::ToString, vec};
 
 mod disk;
+mod edit;
+mod replace;
 mod secrets;
+mod share;
 
 const KEY: &str = "3q2+78r+ur7erb7vyv66vt6tvu/K/rq+3q2+78r+ur4=";
 
@@ -109,13 +113,19 @@ fn the_example_of_the_documentation_is_a_key_file() {
 
 #[test]
 fn grants_keep_the_order_of_the_file() {
+    let suites = [Suite::ChaCha20Poly1305, Suite::ChaCha20Poly1305Commit];
     let grant = |byte: u8| {
         let key = <base64ct::Base64 as base64ct::Encoding>::encode_string(&[byte; 32]);
-        format!("[[grant]]\nkind = \"root\"\ngeneration = 1\nkey = \"{key}\"\n")
+        let suite = suites[usize::from(byte) - 1];
+        format!(
+            "[[grant]]\nkind = \"root\"\ngeneration = 1\nkey = \"{key}\"\nsuite = \"{suite}\"\n"
+        )
     };
     let mut text = format!("realm = \"r\"\n{}{}", grant(2), grant(1));
     let read = parse(&mut text).unwrap();
-    let built = [2, 1].map(|byte| Grant::root(RootKey::take(&mut [byte; 32])));
+    let built = [2, 1].map(|byte| {
+        Grant::root(RootKey::take(&mut [byte; 32])).with_suite(suites[usize::from(byte) - 1])
+    });
     let scope = ScopeRef::Named("n");
     assert_eq!(kids(&read, scope), kids(&Keyring::new(built.into()), scope));
     assert_eq!(kids(&read, scope).len(), 2);
@@ -170,7 +180,8 @@ fn a_broken_grant_names_place_fault_and_remedy() {
         (
             "kind = \"root\"\nowner = 1",
             "7:1: ",
-            "unknown key: use kind, generation, key, path, name or suite",
+            "unknown key: use kind, generation, state, not_after, sender, key, path, name \
+             or suite",
         ),
         (
             "kind = \"shared\"\npath = []",
@@ -227,17 +238,141 @@ fn a_broken_grant_names_place_fault_and_remedy() {
 
 #[test]
 fn a_broken_generation_names_place_fault_and_remedy() {
-    const ONE: &str = "this version knows generation 1 alone: write generation = 1";
+    const RANGE: &str = "a generation has a number from 1 to 4294967295: count from 1";
     let text = granted("kind = \"root\"");
     let cases = [
         ("", "2:1: ", "generation is missing: add generation = …"),
-        ("generation = 2", "3:14: ", ONE),
-        ("generation = 0", "3:14: ", ONE),
+        ("generation = 0", "3:14: ", RANGE),
+        ("generation = -1", "3:14: ", RANGE),
+        ("generation = 4294967296", "3:14: ", RANGE),
+        ("generation = 99999999999999999999999", "3:14: ", RANGE),
         ("generation = \"1\"", "3:14: ", "generation has the wrong type: write a whole number"),
     ];
     for (line, place, message) in cases {
         let text = text.replace("generation = 1", line);
         assert_eq!(error(&text), format!("{place}{message}"), "{line}");
+    }
+}
+
+fn states(text: &str) -> Vec<(u32, State, Option<u32>)> {
+    let file = KeyFile::parse(&mut text.into()).unwrap();
+    let of =
+        |grant: &Grant| (grant.generation(), grant.state(), grant.sender().map(SenderNumber::get));
+    file.grants().map(of).collect()
+}
+
+#[test]
+fn generation_state_and_sender_reach_the_grant_of_every_kind() {
+    let retiring = |not_after| State::Retiring { not_after };
+    let day = Some(1_806_537_599);
+    for kind in [
+        "kind = \"shared\"",
+        "kind = \"root\"",
+        "kind = \"node\"\npath = []",
+        "kind = \"scope\"\nname = \"n\"\nsuite = \"chacha20-poly1305\"",
+    ] {
+        for (lines, state, sender) in [
+            ("", State::Active, None),
+            ("state = \"active\"", State::Active, None),
+            ("state = \"pending\"\nsender = 0", State::Pending, Some(0)),
+            ("state = \"retiring\"\nsender = 1073741823", retiring(None), Some(1_073_741_823)),
+            ("state = \"retiring\"\nnot_after = 2027-03-31", retiring(day), None),
+            ("state = \"retiring\"\nnot_after = 2027-03-31T23:59:59Z", retiring(day), None),
+            ("state = \"retiring\"\nnot_after = 2027-04-01T01:59:59.9+02:00", retiring(day), None),
+            ("state = \"retiring\"\nnot_after = 1806537599", retiring(day), None),
+        ] {
+            for generation in [1, 2, u32::MAX] {
+                let text = granted(&format!("{kind}\n{lines}"));
+                let text = text.replace("generation = 1", &format!("generation = {generation}"));
+                assert_eq!(states(&text), [(generation, state, sender)], "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_broken_state_or_sender_names_place_fault_and_remedy() {
+    const UNUSED: &str =
+        "not_after has a meaning only with state = \"retiring\": remove one of them";
+    const SHAPE: &str = "not_after has the wrong type: \
+         write 2027-03-31, 2027-03-31T23:59:59Z or a whole number of Unix seconds";
+    const RANGE: &str =
+        "not_after is not in the years from 1970 to 9999: check the date and the unit";
+    const SENDER: &str =
+        "a sender has a number from 0 to 1073741823: write the one that was allotted";
+    let cases = [
+        (
+            "state = \"erased\"",
+            "7:9: ",
+            "state has no such value: use \"pending\", \"active\" or \"retiring\"",
+        ),
+        ("state = 1", "7:9: ", "state has the wrong type: write a text, as in \"…\""),
+        ("not_after = 2027-03-31", "7:1: ", UNUSED),
+        ("not_after = 2027-03-31\nstate = \"active\"", "7:1: ", UNUSED),
+        ("state = \"pending\"\nnot_after = 2027-03-31", "8:1: ", UNUSED),
+        ("state = \"retiring\"\nnot_after = \"soon\"", "8:13: ", SHAPE),
+        ("state = \"retiring\"\nnot_after = 2027-03-31T23:59:59", "8:13: ", SHAPE),
+        ("state = \"retiring\"\nnot_after = -1", "8:13: ", RANGE),
+        ("state = \"retiring\"\nnot_after = 253402300800", "8:13: ", RANGE),
+        ("sender = 1073741824", "7:10: ", SENDER),
+        ("sender = -1", "7:10: ", SENDER),
+        ("sender = 99999999999999999999999", "7:10: ", SENDER),
+        ("sender = \"7\"", "7:10: ", "sender has the wrong type: write a whole number"),
+    ];
+    for (lines, place, message) in cases {
+        let text = granted(&format!("kind = \"root\"\n{lines}"));
+        assert_eq!(error(&text), format!("{place}{message}"), "{lines}");
+    }
+}
+
+#[test]
+fn two_grants_for_the_same_contradict_at_the_second() {
+    const SAME: &str = "an earlier grant for the same has this generation: remove one of them";
+    const ACTIVE: &str =
+        "an earlier grant for the same is active: make one of them pending or retiring";
+    let suite = "suite = \"chacha20-poly1305\"";
+    let kinds = [
+        String::from("kind = \"shared\""),
+        String::from("kind = \"root\""),
+        format!("kind = \"root\"\n{suite}"),
+        String::from("kind = \"node\"\npath = [\"a\"]"),
+        String::from("kind = \"node\"\npath = [\"a\", \"\"]"),
+        String::from("kind = \"node\"\npath = []"),
+        String::from("kind = \"node\"\npath = [\"\"]"),
+        format!("kind = \"scope\"\npath = [\"a\"]\n{suite}"),
+        format!("kind = \"scope\"\nname = \"a\"\n{suite}"),
+        format!("kind = \"scope\"\nname = \"b\"\n{suite}"),
+        String::from("kind = \"scope\"\nname = \"a\"\nsuite = \"chacha20-poly1305-commit\""),
+    ];
+    // the second grant begins behind the first
+    let lines = |text: &str| text.lines().count();
+    for (index, first) in kinds.iter().enumerate() {
+        for (other, second) in kinds.iter().enumerate() {
+            let text = |generation: &str| {
+                let first = granted(first);
+                let at = lines(&first);
+                let second = format!("[[grant]]\n{generation}\nkey = \"{KEY}\"\n{second}\n");
+                (format!("{first}{second}"), at)
+            };
+            if index != other {
+                for generation in ["generation = 1", "generation = 2"] {
+                    assert_eq!(states(&text(generation).0).len(), 2, "{first} {second}");
+                }
+                continue;
+            }
+            for state in ["", "\nstate = \"pending\""] {
+                let (text, at) = text(&format!("generation = 1{state}"));
+                assert_eq!(error(&text), format!("{}:14: {SAME}", at + 2), "{second}");
+            }
+            let (broken, at) = text("generation = 2");
+            assert_eq!(error(&broken), format!("{}:14: {ACTIVE}", at + 2), "{second}");
+            let (broken, at) = text("generation = 2\nstate = \"active\"");
+            assert_eq!(error(&broken), format!("{}:9: {ACTIVE}", at + 3), "{second}");
+            for state in ["pending", "retiring"] {
+                let (text, _) = text(&format!("generation = 2\nstate = \"{state}\""));
+                assert_eq!(states(&text).len(), 2);
+            }
+        }
     }
 }
 
@@ -329,6 +464,10 @@ fn pieces() -> impl Strategy<Value = Vec<&'static str>> {
         "}",
         "name = \"\"\n",
         "generation = 1\n",
+        "generation = 2\n",
+        "state = \"retiring\"\n",
+        "not_after = 2027-03-31\n",
+        "sender = 7\n",
         "\\",
         "'",
         "\"\"\"",

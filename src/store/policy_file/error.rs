@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::policy::RuleError;
 use crate::store::position::{Located, Position};
-use crate::store::section::{Shape, Slip, write_choices};
+use crate::store::section::{Shape, Slip, write_choices, write_moment};
 use crate::suite::SuiteNotBuilt;
 
 /// Why there is no policy.
@@ -106,6 +106,13 @@ pub enum PolicyFault {
     },
     /// A scope has both a depth and a name, or neither.
     ScopeKind,
+    /// A moment is not in the years from 1970 to 9999.
+    Moment {
+        /// The name of its setting.
+        key: &'static str,
+    },
+    /// `until` stands in a rule that is for no migration.
+    UntilUnused,
     /// `retain` stands where received messages are not checked for replays.
     RetainUnused,
     /// This build does not contain the suite.
@@ -138,6 +145,11 @@ impl fmt::Display for PolicyFault {
             Self::ScopeKind => f.write_str(
                 "a scope has either a depth or a name: write { depth = 1 } or { name = \"…\" }",
             ),
+            Self::Moment { key } => write_moment(f, key),
+            Self::UntilUnused => f.write_str(
+                "until has a meaning only with payload = \"mixed\" or \"observe\": \
+                 remove one of them",
+            ),
             Self::RetainUnused => f.write_str(
                 "retain has a meaning only with replay = \"window\": remove one of them",
             ),
@@ -169,6 +181,7 @@ impl From<Located<Slip<'_>>> for Located<PolicyFault> {
             Slip::UnknownValue { key, found, allowed } => {
                 PolicyFault::UnknownValue { key, value: found.into(), allowed }
             }
+            Slip::Moment { key } => PolicyFault::Moment { key },
             Slip::SuiteNotBuilt(error) => PolicyFault::SuiteNotBuilt(error),
         };
         Self::new(slip.at, fault)

@@ -26,6 +26,7 @@ fn every_setting_reaches_its_rule() {
         transport = "tls"
         suite = "chacha20-poly1305-commit"
         scope = { name = "temps" }
+        form = "compact"
         replay = "window"
         retain = "allow"
         topic_binding = "carried"
@@ -42,6 +43,7 @@ fn every_setting_reaches_its_rule() {
     assert_eq!(rule.transport(), Transport::Tls);
     assert_eq!(rule.suite().name(), "chacha20-poly1305-commit");
     assert_eq!(rule.scope(), &Scope::Named("temps".into()));
+    assert_eq!(rule.form(), Form::Compact);
     assert_eq!(rule.replay(), Replay::Window);
     assert_eq!(rule.retain(), Retain::Allow);
     assert_eq!(rule.topic_binding(), &TopicBinding::Carried);
@@ -73,6 +75,9 @@ fn every_name_of_a_value_is_understood() {
         [("tls", Transport::Tls), ("tcp", Transport::Tcp), ("any", Transport::Any)]
     {
         assert_eq!(read(&format!("transport = \"{name}\"")).transport(), transport);
+    }
+    for (name, form) in [("session", Form::Session), ("compact", Form::Compact)] {
+        assert_eq!(read(&format!("form = \"{name}\"")).form(), form);
     }
     for (name, replay) in [("window", Replay::Window), ("off", Replay::Off)] {
         assert_eq!(read(&format!("replay = \"{name}\"")).replay(), replay);
@@ -149,9 +154,9 @@ fn a_broken_file_names_place_fault_and_remedy() {
             "a rule names topics: write the filter without \"$share/group/\"",
         ),
         (
-            "[[rule]]\ntopics = [\"a\"]\npayload = \"mixed\"",
+            "[[rule]]\ntopics = [\"a\"]\npayload = \"both\"",
             "3:11: ",
-            "payload has no value \"mixed\": use \"sealed\" or \"clear\"",
+            "payload has no value \"both\": use \"sealed\", \"clear\", \"mixed\" or \"observe\"",
         ),
         (
             "[[rule]]\ntopics = [\"a\"]\npayload = true",
@@ -182,8 +187,8 @@ fn a_broken_setting_names_place_fault_and_remedy() {
         (
             "zzz = 1\ncolour = 1",
             "4:1: ",
-            "unknown key \"zzz\": use topics, payload, transport, suite, scope, replay, retain, \
-             topic_binding, carried_filter, properties, pad, timestamp or max_packet",
+            "unknown key \"zzz\": use topics, payload, until, transport, suite, scope, form, \
+             replay, retain, topic_binding, carried_filter, properties, pad, timestamp or max_packet",
         ),
         (
             "transport = \"udp\"",
@@ -196,6 +201,7 @@ fn a_broken_setting_names_place_fault_and_remedy() {
             "suite has no value \"rot13\": use \"chacha20-poly1305\", \"aes-256-gcm\", \
              \"aes-256-gcm-siv\", \"chacha20-poly1305-commit\" or \"aes-256-gcm-commit\"",
         ),
+        ("form = \"long\"", "4:8: ", "form has no value \"long\": use \"session\" or \"compact\""),
         (
             "replay = \"fresh\"",
             "4:10: ",
@@ -297,6 +303,7 @@ fn a_clear_rule_refuses_every_setting_of_sealing_at_its_key() {
     let settings = [
         "suite = \"chacha20-poly1305\"",
         "scope = { depth = 1 }",
+        "form = \"session\"",
         "replay = \"window\"",
         "retain = \"refuse\"",
         "topic_binding = \"full\"",
@@ -314,6 +321,69 @@ fn a_clear_rule_refuses_every_setting_of_sealing_at_its_key() {
         assert_eq!(
             error(&text),
             format!("5:1: {name} has no meaning under payload = \"clear\": remove one of them")
+        );
+    }
+}
+
+/// A rule with `payload` and `lines`, the first of them in line 4.
+fn of_payload(payload: &str, lines: &str) -> String {
+    sealed(lines).replace("\"sealed\"", &format!("\"{payload}\""))
+}
+
+#[test]
+fn a_migration_ends_with_its_date() {
+    for (written, until) in [
+        ("2027-03-31T23:59:59Z", 1_806_537_599_000),
+        ("2027-04-01T01:59:59.5+02:00", 1_806_537_599_500),
+        ("2027-03-31", 1_806_537_599_999),
+        ("1_806_537_599_999", 1_806_537_599_999),
+        ("0", 0),
+    ] {
+        let rule = |payload| rule_of(&of_payload(payload, &format!("until = {written}")));
+        assert_eq!(rule("mixed").payload(), Payload::Mixed { until }, "{written}");
+        assert_eq!(rule("observe").payload(), Payload::Observe { until }, "{written}");
+    }
+}
+
+#[test]
+fn a_migration_takes_the_defaults_of_the_builder() {
+    let read = |payload| format!("{:?}", rule_of(&of_payload(payload, "until = 7")));
+    assert_eq!(read("mixed"), format!("{:?}", Rule::mixed(["a/#"], 7).build().unwrap()));
+    assert_eq!(read("observe"), format!("{:?}", Rule::observe(["a/#"], 7).build().unwrap()));
+}
+
+#[test]
+fn a_broken_migration_names_place_fault_and_remedy() {
+    const SHAPE: &str = "until has the wrong type: \
+         write 2027-03-31, 2027-03-31T23:59:59Z or a whole number of Unix milliseconds";
+    const RANGE: &str = "until is not in the years from 1970 to 9999: check the date and the unit";
+    let cases = [
+        ("", "1:1: ", "until is missing: add until = …"),
+        ("until = \"2027-03-31\"", "4:9: ", SHAPE),
+        ("until = 1.5", "4:9: ", SHAPE),
+        ("until = 2027-03-31T23:59:59", "4:9: ", SHAPE),
+        ("until = 23:59:59", "4:9: ", SHAPE),
+        ("until = -1", "4:9: ", RANGE),
+        ("until = 253_402_300_800_000", "4:9: ", RANGE),
+        ("until = 99999999999999999999999", "4:9: ", RANGE),
+        ("until = 1969-12-31", "4:9: ", RANGE),
+        ("until = 9999-12-31T23:59:59-00:01", "4:9: ", RANGE),
+        (
+            "until = 2027-02-29",
+            "4:9: ",
+            "this is not TOML: invalid date, expected day between 01 and 28",
+        ),
+    ];
+    for payload in ["mixed", "observe"] {
+        for (lines, place, message) in cases {
+            assert_eq!(error(&of_payload(payload, lines)), format!("{place}{message}"), "{lines}");
+        }
+    }
+    for payload in ["sealed", "clear"] {
+        assert_eq!(
+            error(&of_payload(payload, "pad = 1\nuntil = 2027-03-31")),
+            "5:1: until has a meaning only with payload = \"mixed\" or \"observe\": \
+             remove one of them"
         );
     }
 }
@@ -385,6 +455,10 @@ fn pieces() -> impl Strategy<Value = Vec<&'static str>> {
         "\"",
         "topics = [\"a\"]\n",
         "payload = \"sealed\"\n",
+        "payload = \"mixed\"\n",
+        "until = ",
+        "2027-03-31",
+        "T23:59:59Z",
         "scope",
         "depth",
         "pad = ",
