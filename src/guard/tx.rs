@@ -107,7 +107,20 @@ pub enum Plan {
         link: Link,
         /// Bytes that sealing adds to the payload, padding and inner header included.
         growth: usize,
+        /// What becomes of its properties.
+        properties: PropertyHandling,
     },
+}
+
+impl Plan {
+    /// Whether `property` will stay on the packet; if not, it is moved inside.
+    #[must_use]
+    pub const fn keeps(&self, property: &Property<'_>) -> bool {
+        match self {
+            Self::Pass { .. } => true,
+            Self::Seal { properties, .. } => Outer::of(*properties).keeps(property),
+        }
+    }
 }
 
 /// What became of a message.
@@ -129,15 +142,29 @@ enum Outer {
     None,
 }
 
+impl Outer {
+    /// Those of a message that is sealed.
+    const fn of(handling: PropertyHandling) -> Self {
+        match handling {
+            PropertyHandling::Carry => Self::None,
+            PropertyHandling::Bind | PropertyHandling::Ignore => Self::AllButFormat,
+        }
+    }
+
+    const fn keeps(self, property: &Property<'_>) -> bool {
+        match self {
+            Self::All => true,
+            Self::AllButFormat => !matches!(property, Property::PayloadFormat(_)),
+            Self::None => false,
+        }
+    }
+}
+
 impl Sealed {
     /// Whether `property` stays on the packet; if not, it was moved inside.
     #[must_use]
     pub const fn keeps(&self, property: &Property<'_>) -> bool {
-        match self.outer {
-            Outer::All => true,
-            Outer::AllButFormat => !matches!(property, Property::PayloadFormat(_)),
-            Outer::None => false,
-        }
+        self.outer.keeps(property)
     }
 }
 
@@ -331,7 +358,8 @@ impl GuardTx {
         };
         let len = sealing.plaintext_len(message.payload.len());
         let total = sealed_len(sealing.rule, len, counter)?;
-        Ok(Plan::Seal { link, growth: total.saturating_sub(message.payload.len()) })
+        let growth = total.saturating_sub(message.payload.len());
+        Ok(Plan::Seal { link, growth, properties: sealing.rule.properties() })
     }
 
     /// Protects `message` as its rule says: `out` is replaced by the bytes to publish on
@@ -363,10 +391,7 @@ impl GuardTx {
             zeroize::Zeroize::zeroize(out);
             return Err(too_large(sealing.rule, total));
         }
-        let outer = match sealing.rule.properties() {
-            PropertyHandling::Carry => Outer::None,
-            PropertyHandling::Bind | PropertyHandling::Ignore => Outer::AllButFormat,
-        };
+        let outer = Outer::of(sealing.rule.properties());
         Ok(Sealed { link, sealed: Some((id, counter)), outer })
     }
 
