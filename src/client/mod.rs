@@ -11,11 +11,16 @@ mod inbox;
 mod link;
 mod options;
 mod outbox;
+mod properties;
 mod protocol;
+mod reply;
 pub mod rumqttc_v4;
 mod start;
 
-pub use error::{CertificateFault, ClientError, ConfigError, LinkError, Refusal};
+pub use error::{CertificateFault, ClientError, ConfigError, Ending, LinkError};
+pub use error::{PropertyFault, PublishRefusal, Refusal};
 pub use event::{Event, Message};
 pub use handle::{AsyncClient, EventLoop};
 pub use options::ClientOptions;
+pub use properties::Properties;
+pub use reply::ReplyError;
