@@ -213,6 +213,31 @@ mod tests {
     }
 
     #[test]
+    fn publish_len_with_properties_is_that_of_rumqttc() {
+        use crate::wire::property::Property;
+        use rumqttc::v5::mqttbytes::{QoS as TheirQoS, v5};
+        let long = "x".repeat(200);
+        let some = [
+            Property::PayloadFormat(true),
+            Property::ContentType("text"),
+            Property::ResponseTopic("a/b"),
+            Property::CorrelationData(&[1, 2]),
+            Property::User("k", "v"),
+            Property::User(&long, &long),
+        ];
+        for count in 0..=some.len() {
+            let attached = Attached {
+                properties: some.into_iter().take(count).collect(),
+                message_expiry: (count > 2).then_some(60),
+            };
+            let theirs = v5::PublishProperties::from(&attached);
+            let packet = v5::Publish::new("a/b", TheirQoS::AtMostOnce, "text", Some(theirs));
+            let len = attached.len(|_| true);
+            assert_eq!(publish_len(3, QoS::AtMostOnce, Some(len), 4), packet.size(), "{count}");
+        }
+    }
+
+    #[test]
     fn subscribe_len_is_that_of_rumqttc() {
         for len in [1, 122, 123, 65_535] {
             let packet = rumqttc::Subscribe::new("x".repeat(len), rumqttc::QoS::AtMostOnce);
