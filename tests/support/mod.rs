@@ -12,6 +12,7 @@
 )]
 
 pub(crate) mod certs;
+pub(crate) mod fake_broker;
 pub(crate) mod mosquitto;
 pub(crate) mod plain_sub;
 pub(crate) mod relay;
