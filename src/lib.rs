@@ -31,7 +31,7 @@ pub mod topic;
 pub mod wire;
 
 #[cfg(feature = "rumqttc")]
-pub use client::rumqttc_v4;
+pub use client::{rumqttc_v4, rumqttc_v5};
 #[cfg(feature = "alloc")]
 pub use guard::{Guard, GuardRx, GuardTx};
 #[cfg(feature = "alloc")]

@@ -4,7 +4,8 @@ use core::error::Error;
 use core::fmt;
 use std::io;
 
-use crate::guard::SealError;
+use super::reply::ReplyError;
+use crate::guard::{QoS, SealError};
 use crate::policy::{Link, SubscribeError};
 use crate::topic::{FilterError, TopicError};
 
@@ -90,13 +91,15 @@ impl fmt::Display for ConfigError {
 
 impl Error for ConfigError {}
 
-/// Why a request was not accepted. Nothing of it was queued, nothing was sent.
+/// Why a request was not accepted: nothing of it was queued, nothing was sent. In
+/// [`Event::PublishFailed`](super::Event::PublishFailed), why an accepted message came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientError {
     /// The guard does not seal the message.
     Seal(SealError),
-    /// The packet would exceed the limit of the link, at which the connection would be lost.
+    /// The packet would exceed the limit of the link or of its broker, at which the connection
+    /// would be lost.
     TooLarge {
         /// Bytes of the packet.
         len: usize,
@@ -107,6 +110,19 @@ pub enum ClientError {
     Filter(FilterError),
     /// The policy does not let the filter be subscribed.
     Subscribe(SubscribeError),
+    /// An MQTT 5 property that an application cannot set.
+    Property(PropertyFault),
+    /// The message cannot be replied to.
+    Reply(ReplyError),
+    /// The broker takes no messages of this quality of service.
+    QoS {
+        /// The highest that it takes.
+        max: QoS,
+    },
+    /// The broker keeps no retained messages.
+    NoRetain,
+    /// The broker refused the message.
+    Refused(PublishRefusal),
     /// The queue is full: wait, or use the call that does.
     Full,
     /// The client was disconnected.
@@ -122,6 +138,11 @@ impl fmt::Display for ClientError {
             }
             Self::Filter(error) => error.fmt(f),
             Self::Subscribe(error) => error.fmt(f),
+            Self::Property(fault) => fault.fmt(f),
+            Self::Reply(error) => error.fmt(f),
+            Self::QoS { max } => write!(f, "the broker takes no qos above {max}"),
+            Self::NoRetain => f.write_str("the broker keeps no retained messages"),
+            Self::Refused(refusal) => write!(f, "the broker refused the message: {refusal}"),
             Self::Full => f.write_str("the queue is full: poll, or wait for room"),
             Self::Closed => f.write_str("the client was disconnected"),
         }
@@ -129,6 +150,80 @@ impl fmt::Display for ClientError {
 }
 
 impl Error for ClientError {}
+
+/// What an application cannot set of a PUBLISH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PropertyFault {
+    /// A topic alias: messages are sent again on other connections, where it means nothing.
+    TopicAlias,
+    /// A subscription identifier: only brokers set them.
+    SubscriptionIdentifier,
+    /// A payload format indicator other than 0 and 1.
+    PayloadFormat,
+}
+
+impl fmt::Display for PropertyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TopicAlias => "a topic alias cannot be set: leave it out",
+            Self::SubscriptionIdentifier => "a subscription identifier cannot be set: leave it out",
+            Self::PayloadFormat => "the payload format indicator is neither 0 nor 1",
+        })
+    }
+}
+
+impl Error for PropertyFault {}
+
+/// Why a broker refuses a message (MQTT 5.0 §3.4.2.1, §3.5.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PublishRefusal {
+    /// 0x80: it does not say why.
+    Unspecified,
+    /// 0x83: for a reason of its own.
+    ImplementationSpecific,
+    /// 0x87: the client is not authorized.
+    NotAuthorized,
+    /// 0x90: it does not accept the topic.
+    TopicName,
+    /// 0x91: it takes the packet ID for one in use.
+    PacketIdInUse,
+    /// 0x97: a quota is exceeded.
+    QuotaExceeded,
+    /// 0x99: the payload is not of the format that the indicator says.
+    PayloadFormat,
+}
+
+impl PublishRefusal {
+    /// The reason code of MQTT 5.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Unspecified => 0x80,
+            Self::ImplementationSpecific => 0x83,
+            Self::NotAuthorized => 0x87,
+            Self::TopicName => 0x90,
+            Self::PacketIdInUse => 0x91,
+            Self::QuotaExceeded => 0x97,
+            Self::PayloadFormat => 0x99,
+        }
+    }
+}
+
+impl fmt::Display for PublishRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unspecified => "it does not say why",
+            Self::ImplementationSpecific => "it has a reason of its own",
+            Self::NotAuthorized => "the client is not authorized",
+            Self::TopicName => "it does not accept the topic",
+            Self::PacketIdInUse => "it takes the packet id for one in use",
+            Self::QuotaExceeded => "a quota is exceeded",
+            Self::PayloadFormat => "the payload is not of the format that its indicator says",
+        })
+    }
+}
 
 /// Why a connection was lost, or not made.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,11 +249,43 @@ pub enum LinkError {
         /// Bytes of its body.
         len: usize,
     },
+    /// The broker ended the connection and said why.
+    Ended(Ending),
+    /// The broker used a topic alias or a subscription identifier, and was asked for none.
+    NotAskedFor,
+    /// The broker refused so many messages of `QoS` 2 that the MQTT client has no room left to
+    /// send; a new connection has.
+    ManyRefused,
     /// The broker broke the rules of MQTT.
     Protocol,
 }
 
-/// Why a broker refuses a connection (MQTT 3.1.1 §3.2.2.3).
+/// Why a broker ends a connection (MQTT 5.0 §3.14.2.1), as far as that calls for different
+/// remedies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Ending {
+    /// It shuts down, is busy or ends connections for administrative reasons.
+    Unavailable,
+    /// Another connection has the same client ID.
+    TakenOver,
+    /// It heard nothing for too long.
+    KeepAlive,
+    /// The client is not authorized.
+    NotAuthorized,
+    /// A limit was exceeded: of packet size, rate, number or quota.
+    Limit,
+    /// It does not support something that was asked for, or not this topic.
+    NotSupported,
+    /// Another broker is to be used.
+    Moved,
+    /// It takes what was sent for a breach of MQTT.
+    Protocol,
+    /// Something else, or it does not say.
+    Other,
+}
+
+/// Why a broker refuses a connection (MQTT 3.1.1 §3.2.2.3, MQTT 5.0 §3.2.2.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -172,6 +299,16 @@ pub enum Refusal {
     Credentials,
     /// The client is not authorized.
     NotAuthorized,
+    /// The client is banned.
+    Banned,
+    /// A limit is exceeded: of quota, rate or packet size.
+    Limit,
+    /// Another broker is to be used.
+    Moved,
+    /// It does not accept the will.
+    Will,
+    /// Something else, or it does not say.
+    Other,
 }
 
 /// What is wrong with a certificate.
@@ -212,6 +349,13 @@ impl fmt::Display for LinkError {
             Self::PacketTooLarge { len } => {
                 write!(f, "an incoming packet of {len} bytes exceeds the limit")
             }
+            Self::Ended(ending) => write!(f, "the broker ended the connection: {ending}"),
+            Self::NotAskedFor => f.write_str(
+                "the broker used a topic alias or a subscription identifier without being asked",
+            ),
+            Self::ManyRefused => {
+                f.write_str("the broker refused many messages: the connection is made anew")
+            }
             Self::Protocol => f.write_str("the broker broke the rules of mqtt"),
         }
     }
@@ -227,6 +371,27 @@ impl fmt::Display for Refusal {
             Self::Unavailable => "it is not available",
             Self::Credentials => "user name or password are wrong",
             Self::NotAuthorized => "the client is not authorized",
+            Self::Banned => "the client is banned",
+            Self::Limit => "a limit is exceeded",
+            Self::Moved => "another broker is to be used",
+            Self::Will => "it does not accept the will",
+            Self::Other => "it does not say why",
+        })
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unavailable => "it is not available",
+            Self::TakenOver => "another connection has the same client id",
+            Self::KeepAlive => "it heard nothing for too long",
+            Self::NotAuthorized => "the client is not authorized",
+            Self::Limit => "a limit is exceeded",
+            Self::NotSupported => "it does not support what was asked for",
+            Self::Moved => "another broker is to be used",
+            Self::Protocol => "it takes what was sent for a breach of mqtt",
+            Self::Other => "it does not say why",
         })
     }
 }

@@ -5,11 +5,13 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::error::{ClientError, LinkError};
+use super::properties::Properties;
 use crate::guard::{Delivery, GuardEvent, OpenError, QoS};
 use crate::policy::Link;
 
 /// Something that happened.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most events are messages")]
 #[non_exhaustive]
 pub enum Event {
     /// A message that the policy lets through; a sealed one was opened. Acknowledge it when it is
@@ -18,7 +20,7 @@ pub enum Event {
     /// A message that was not delivered. It was acknowledged, or it would come again for ever.
     #[non_exhaustive]
     Rejected {
-        /// The topic of its packet.
+        /// The topic of its packet; with U+FFFD for what is not UTF-8.
         topic: String,
         /// The link it came by.
         link: Link,
@@ -51,7 +53,8 @@ pub enum Event {
         /// The highest quality of service that was granted.
         qos: QoS,
     },
-    /// The broker refused a subscription. It is asked for again at the next connection.
+    /// The broker refused a subscription, or its limit for packets does not let it be asked for.
+    /// That is tried again at the next connection.
     #[non_exhaustive]
     SubscribeFailed {
         /// The filter.
@@ -67,7 +70,8 @@ pub enum Event {
         /// The link.
         link: Link,
     },
-    /// A message that had been accepted could not be sealed, and did not leave.
+    /// A message that had been accepted was given up: it could not be sealed or exceeds a limit
+    /// of the broker, and did not leave; or the broker refused it.
     #[non_exhaustive]
     PublishFailed {
         /// Its topic.
@@ -96,6 +100,11 @@ pub struct Message {
     pub topic: String,
     /// The payload in clear.
     pub payload: Vec<u8>,
+    /// Its MQTT 5 properties. Of a sealed message under `properties = "carry"` they are those that
+    /// came inside, also over MQTT 3.1.1, and under `"bind"` those of the packet: authentic both.
+    /// Under `"ignore"`, and of a clear message, they are what the packet had: anyone on the way
+    /// could set them. The format indicator of a sealed message is authentic always.
+    pub properties: Properties,
     /// The quality of service it came with.
     pub qos: QoS,
     /// Whether the broker had retained it.
@@ -106,6 +115,8 @@ pub struct Message {
     pub link: Link,
     /// How it was protected, and what else is known.
     pub delivery: Delivery,
+    /// The topic of the packet, where `topic` is another.
+    pub(super) packet_topic: Option<String>,
     pub(super) receipt: Option<Receipt>,
 }
 

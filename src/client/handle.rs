@@ -15,7 +15,9 @@ use super::event::{Event, Message, Receipt};
 use super::inbox::Inbox;
 use super::link::{Command, Guards, now};
 use super::outbox::Entry;
+use super::properties::Attached;
 use super::protocol::subscribe_len;
+use super::reply;
 use crate::guard::{Plan, QoS, SealError};
 use crate::policy::{Link, Links, Policy};
 use crate::topic::TopicFilter;
@@ -54,6 +56,8 @@ pub(super) struct Shared {
     pub(super) tcp: Option<Lane>,
     pub(super) tls: Option<Lane>,
     pub(super) max_packet: usize,
+    /// Whether messages have properties: since MQTT 5.
+    pub(super) has_properties: bool,
 }
 
 /// The way to one link.
@@ -83,13 +87,15 @@ impl Shared {
 
     /// Checks everything that can be known of a message before it is queued.
     fn plan(&self, entry: &Entry) -> Result<&Lane, ClientError> {
-        let message = entry.outgoing(now());
+        let properties = entry.properties();
+        let message = entry.outgoing(&properties, now());
         let plan = self.guards.tx().plan(&message).map_err(ClientError::Seal)?;
         let (link, growth) = match plan {
             Plan::Pass { link } => (link, 0),
-            Plan::Seal { link, growth } => (link, growth),
+            Plan::Seal { link, growth, .. } => (link, growth),
         };
-        self.fits(entry.packet_len(message.payload.len().saturating_add(growth)))?;
+        let payload = message.payload.len().saturating_add(growth);
+        self.fits(entry.packet_len(payload, |property| plan.keeps(property)))?;
         self.lane(link).ok_or(ClientError::Seal(SealError::NoLink))
     }
 
@@ -129,10 +135,7 @@ impl<V> AsyncClient<V> {
         retain: bool,
         payload: impl Into<Vec<u8>>,
     ) -> Result<(), ClientError> {
-        let entry = Entry::new(topic.into(), qos, retain, payload.into());
-        let lane = self.shared.plan(&entry)?;
-        let sent = lane.entries.send(entry).await;
-        sent.map_err(|_| ClientError::Closed)
+        self.send(self.entry(topic.into(), qos, retain, payload.into())).await
     }
 
     /// As [`AsyncClient::publish`], without waiting.
@@ -146,9 +149,37 @@ impl<V> AsyncClient<V> {
         retain: bool,
         payload: impl Into<Vec<u8>>,
     ) -> Result<(), ClientError> {
-        let entry = Entry::new(topic.into(), qos, retain, payload.into());
+        self.try_send(self.entry(topic.into(), qos, retain, payload.into()))
+    }
+
+    fn entry(&self, topic: String, qos: QoS, retain: bool, payload: Vec<u8>) -> Entry {
+        let attached = self.shared.has_properties.then(Attached::default);
+        Entry::new(topic, qos, retain, payload).attach(attached)
+    }
+
+    pub(super) async fn send(&self, entry: Entry) -> Result<(), ClientError> {
+        let lane = self.shared.plan(&entry)?;
+        let sent = lane.entries.send(entry).await;
+        sent.map_err(|_| ClientError::Closed)
+    }
+
+    pub(super) fn try_send(&self, entry: Entry) -> Result<(), ClientError> {
         let lane = self.shared.plan(&entry)?;
         lane.entries.try_send(entry).map_err(refused)
+    }
+
+    /// The answer to `request`, on its response topic and with its correlation data.
+    pub(super) fn answer(
+        &self,
+        request: &Message,
+        qos: QoS,
+        payload: Vec<u8>,
+    ) -> Result<Entry, ClientError> {
+        let Shared { policy, links, .. } = &*self.shared;
+        let topic = reply::topic(policy, *links, request).map_err(ClientError::Reply)?;
+        let mut attached = Attached::default();
+        attached.properties.correlation_data.clone_from(&request.properties.correlation_data);
+        Ok(Entry::new(topic.into(), qos, false, payload).attach(Some(attached)))
     }
 
     /// Subscribes a filter, on the one link that the policy gives it, now and at every new

@@ -16,9 +16,12 @@ use super::error::{ClientError, LinkError};
 use super::event::{Event, Message, Receipt};
 use super::inbox::Feed;
 use super::outbox::{Entry, Item, Limits, Outbox};
-use super::protocol::{Dial, Input, Network, Received, Request, Requests};
+use super::properties::Properties;
+use super::protocol::{Dial, Input, Network, Received, Request, Requests, ServerLimits};
 use crate::guard::{GuardRx, GuardTx, Incoming, OpenError, QoS};
 use crate::policy::Link;
+use crate::topic::TopicName;
+use crate::wire::property::Property;
 
 /// What a client handle asks of a link.
 #[derive(Debug)]
@@ -88,6 +91,8 @@ struct Connection<R> {
     requests: R,
     /// When the broker accepted it.
     since: Option<Instant>,
+    /// What the broker asks to stay within.
+    limits: ServerLimits,
     /// Acknowledgements that the client had no room for yet.
     acks: VecDeque<(u16, QoS)>,
     /// Messages that are not acknowledged, by packet ID: their numbers.
@@ -123,7 +128,9 @@ impl Subscriptions {
 
 impl<R> Connection<R> {
     fn new(requests: R) -> Self {
-        Self { requests, since: None, acks: VecDeque::new(), open: HashMap::new(), parting: false }
+        let (acks, open) = (VecDeque::new(), HashMap::new());
+        let limits = ServerLimits::NONE;
+        Self { requests, since: None, limits, acks, open, parting: false }
     }
 
     fn lived(&self) -> Duration {
@@ -211,7 +218,9 @@ impl<D: Dial> Worker<D> {
                 return End::Finished;
             };
             let handled = match polled {
-                Ok(Input::Disconnected) => return End::Finished,
+                Ok(Input::Disconnected) if connection.parting => return End::Finished,
+                // rumqttc tells of one that it does not send when a broker breaks the rules
+                Ok(Input::Disconnected) => Err(LinkError::Protocol),
                 Ok(input) => self.handle(connection, input),
                 Err(error) => {
                     for input in network.remainder() {
@@ -288,15 +297,15 @@ impl<D: Dial> Worker<D> {
             }
             connection.acks.pop_front();
         }
-        self.hand_over_items(&connection.requests);
+        self.hand_over_items(&connection.requests, connection.limits);
         if self.is_done() && !connection.parting {
             connection.parting = connection.requests.request(Request::Disconnect).is_ok();
         }
     }
 
-    fn hand_over_items(&mut self, requests: &D::Requests) {
-        let limits =
-            Limits { link: self.parts.link, max_packet: self.parts.max_packet, now: now() };
+    fn hand_over_items(&mut self, requests: &D::Requests, server: ServerLimits) {
+        let Parts { link, max_packet, .. } = self.parts;
+        let limits = Limits { link, max_packet, server, now: now() };
         while let Some(item) = self.parts.outbox.next() {
             let sealed = item.seal(&mut self.parts.guards.tx(), limits);
             if let Err(reason) = sealed {
@@ -312,8 +321,15 @@ impl<D: Dial> Worker<D> {
     }
 
     fn report_failure(&self, item: Option<Item>, reason: ClientError) {
-        if let Some(Item::Publish(Entry { topic, .. })) = item {
-            self.parts.feed.push(Event::PublishFailed { topic, reason });
+        match item {
+            Some(Item::Publish(Entry { topic, .. })) => {
+                self.parts.feed.push(Event::PublishFailed { topic, reason });
+            }
+            Some(Item::Subscribe { filter, .. }) => {
+                let link = self.parts.link;
+                self.parts.feed.push(Event::SubscribeFailed { filter, link });
+            }
+            Some(Item::Unsubscribe { .. }) | None => {}
         }
     }
 
@@ -323,7 +339,10 @@ impl<D: Dial> Worker<D> {
         input: Input,
     ) -> Result<(), LinkError> {
         match input {
-            Input::Connected { session_present } => self.connected(connection, session_present),
+            Input::Connected { session_present, limits } => {
+                connection.limits = limits;
+                self.connected(connection, session_present);
+            }
             Input::Received(received) => self.receive(connection, &received),
             Input::Published { id } => {
                 let paired = self.parts.outbox.published(id);
@@ -345,6 +364,10 @@ impl<D: Dial> Worker<D> {
             Input::Acknowledged { id } => {
                 self.parts.outbox.acknowledged(id);
             }
+            Input::Refused { id, reason } => {
+                let item = self.parts.outbox.acknowledged(id);
+                self.report_failure(item, ClientError::Refused(reason));
+            }
             Input::Subscribed { id, granted } => {
                 if let Some(Item::Subscribe { filter, .. }) = self.parts.outbox.answered(id) {
                     self.parts.feed.push(match granted {
@@ -364,6 +387,7 @@ impl<D: Dial> Worker<D> {
 
     fn connected(&mut self, connection: &mut Connection<D::Requests>, session_present: bool) {
         connection.since = Some(Instant::now());
+        self.parts.outbox.connected(connection.limits.receive_max);
         let client_id = self.parts.dial.client_id();
         self.parts.guards.tx().connected(&client_id);
         for (filter, qos) in self.subscriptions.filters.iter().cloned() {
@@ -389,7 +413,7 @@ impl<D: Dial> Worker<D> {
                     connection.acknowledge(receipt);
                 }
                 self.parts.feed.push_or_miss(Event::Rejected {
-                    topic: received.topic.clone(),
+                    topic: String::from_utf8_lossy(&received.topic).into_owned(),
                     link: self.parts.link,
                     reason,
                 });
@@ -409,7 +433,9 @@ impl<D: Dial> Worker<D> {
 
     fn open(&self, received: &Received, receipt: Option<Receipt>) -> Result<Message, OpenError> {
         let link = self.parts.link;
-        let incoming = Incoming::new(&received.topic, &received.payload, link).at(now());
+        let topic = TopicName::from_bytes(&received.topic).map_err(OpenError::Topic)?.as_str();
+        let outer: Vec<Property<'_>> = received.properties.iter().collect();
+        let incoming = Incoming::new(topic, &received.payload, link).properties(&outer).at(now());
         let mut payload = Vec::new();
         let mut rx = self.parts.guards.rx();
         let delivery = rx.open(&incoming, &mut payload);
@@ -418,9 +444,15 @@ impl<D: Dial> Worker<D> {
         }
         drop(rx);
         let delivery = delivery?;
-        let carried = delivery.carried_topic.as_ref();
+        let properties: Properties = delivery.properties(&outer).collect();
+        let (topic, packet_topic) = match &delivery.carried_topic {
+            Some(carried) => (carried.clone(), Some(topic.into())),
+            None => (topic.into(), None),
+        };
         Ok(Message {
-            topic: carried.unwrap_or(&received.topic).clone(),
+            topic,
+            packet_topic,
+            properties,
             payload,
             qos: received.qos,
             retain: received.retain,

@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::string::String;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
+use std::vec::Vec;
 
 use super::error::ConfigError;
 use crate::policy::{Link, Links, Payload, Policy};
@@ -16,9 +17,11 @@ const MIN_RECONNECT_MS: u64 = 100;
 const MAX_RECONNECT_MS: u64 = 30_000;
 /// Events that wait for the application before any is let go.
 const EVENT_CAPACITY: usize = 1_024;
-/// What a PUBLISH has beside topic and payload, at most: five bytes of fixed header, the topic's
-/// length, the packet ID (MQTT 3.1.1 §3.3).
-const PUBLISH_OVERHEAD: usize = 9;
+/// What a PUBLISH has beside topic, payload and properties, at most: five bytes of fixed header,
+/// the topic's length, the packet ID, the length of the properties (MQTT 5.0 §3.3).
+const PUBLISH_OVERHEAD: usize = 13;
+/// Bytes of properties on the packet for which there is room by default.
+const PROPERTIES: usize = 65_535;
 /// The most that a 16-bit field of MQTT can say.
 const MAX_FIELD: usize = 65_535;
 
@@ -106,7 +109,8 @@ impl<M> ClientOptions<M> {
     }
 
     /// Limits in bytes for packets from and to the broker, in the place of those of the MQTT
-    /// options. By default the largest payload that a rule allows and the longest topic fit.
+    /// options. By default the largest payload that a rule allows, the longest topic and 65,535 bytes of
+    /// properties fit.
     #[must_use]
     pub const fn max_packet_size(mut self, incoming: usize, outgoing: usize) -> Self {
         self.settings.max_packet = Some((incoming, outgoing));
@@ -169,7 +173,9 @@ impl Settings {
         self.max_packet.unwrap_or_else(|| {
             let payload = policy.rules().iter().map(crate::policy::Rule::max_packet);
             let largest = payload.max().unwrap_or_default();
-            let packet = largest.saturating_add(MAX_TOPIC_LEN).saturating_add(PUBLISH_OVERHEAD);
+            let packet = [MAX_TOPIC_LEN, PROPERTIES, PUBLISH_OVERHEAD]
+                .into_iter()
+                .fold(largest, usize::saturating_add);
             (packet, packet)
         })
     }
@@ -190,7 +196,7 @@ pub(super) struct Facts {
 
 /// What the checks have to know of a will.
 pub(super) struct WillFacts {
-    pub(super) topic: String,
+    pub(super) topic: Vec<u8>,
     pub(super) len: usize,
 }
 
@@ -242,7 +248,7 @@ fn check_will(
     let Some(will) = will else {
         return Ok(());
     };
-    let topic = TopicName::parse(&will.topic).map_err(ConfigError::WillTopic)?;
+    let topic = TopicName::from_bytes(&will.topic).map_err(ConfigError::WillTopic)?;
     let allowed = policy.rule(topic).is_some_and(|rule| {
         rule.payload() == Payload::Clear && links.accepts(rule.transport(), link)
     });

@@ -8,15 +8,19 @@ use std::vec::Vec;
 use zeroize::Zeroizing;
 
 use super::error::ClientError;
-use super::protocol::{Request, publish_len};
+use super::properties::Attached;
+use super::protocol::{Request, SUBSCRIBE_PROPERTIES, ServerLimits, publish_len, subscribe_len};
 use crate::guard::{GuardTx, Outgoing, QoS, SealError};
 use crate::policy::Link;
+use crate::wire::property::Property;
 
 /// A message that was accepted.
 pub(super) struct Entry {
     pub(super) topic: String,
     pub(super) qos: QoS,
     pub(super) retain: bool,
+    /// `None` before MQTT 5.
+    attached: Option<Attached>,
     body: Body,
 }
 
@@ -30,37 +34,80 @@ enum Body {
 impl Entry {
     pub(super) fn new(topic: String, qos: QoS, retain: bool, payload: Vec<u8>) -> Self {
         let body = Body::Plain(Zeroizing::new(payload));
-        Self { topic, qos, retain, body }
+        Self { topic, qos, retain, attached: None, body }
+    }
+
+    /// With what MQTT 5 lets a message take along.
+    pub(super) fn attach(mut self, attached: Option<Attached>) -> Self {
+        self.attached = attached;
+        self
+    }
+
+    /// Its properties one by one, as [`Entry::outgoing`] takes them.
+    pub(super) fn properties(&self) -> Vec<Property<'_>> {
+        self.attached.iter().flat_map(|attached| attached.properties.iter()).collect()
     }
 
     /// The message as the guard is asked about it.
-    pub(super) fn outgoing(&self, now: Option<u64>) -> Outgoing<'_> {
-        Outgoing::new(&self.topic, self.body.bytes()).qos(self.qos).retain(self.retain).at(now)
+    pub(super) fn outgoing<'a>(
+        &'a self,
+        properties: &'a [Property<'a>],
+        now: Option<u64>,
+    ) -> Outgoing<'a> {
+        Outgoing::new(&self.topic, self.body.bytes())
+            .qos(self.qos)
+            .retain(self.retain)
+            .properties(properties)
+            .at(now)
     }
 
-    /// Bytes of its packet if its payload has this length.
-    pub(super) fn packet_len(&self, payload: usize) -> usize {
-        publish_len(self.topic.len(), self.qos, payload)
+    /// Bytes of its packet if its payload has this length and of its properties those stay outside
+    /// that `keeps` says.
+    pub(super) fn packet_len(
+        &self,
+        payload: usize,
+        keeps: impl Fn(&Property<'_>) -> bool,
+    ) -> usize {
+        let properties = self.attached.as_ref().map(|attached| attached.len(keeps));
+        publish_len(self.topic.len(), self.qos, properties, payload)
     }
 
-    /// Seals it, the first time; from then on its bytes stay what they are.
+    /// Seals it, the first time; from then on its bytes stay what they are. The limits are those
+    /// of the connection.
     fn seal(&mut self, guard: &mut GuardTx, limits: Limits) -> Result<(), ClientError> {
-        if matches!(self.body, Body::Ready(_)) {
-            return Ok(());
+        if level(self.qos) > level(limits.server.max_qos) {
+            return Err(ClientError::QoS { max: limits.server.max_qos });
         }
+        if self.retain && !limits.server.retain {
+            return Err(ClientError::NoRetain);
+        }
+        if matches!(self.body, Body::Plain(_)) {
+            self.seal_plain(guard, limits)?;
+        }
+        limits.check(self.packet_len(self.body.bytes().len(), |_| true))
+    }
+
+    fn seal_plain(&mut self, guard: &mut GuardTx, limits: Limits) -> Result<(), ClientError> {
         let mut out = Vec::new();
-        let sealed = guard.seal(&self.outgoing(limits.now), &mut out).map_err(ClientError::Seal)?;
+        let properties = self.properties();
+        let message = self.outgoing(&properties, limits.now);
+        let sealed = guard.seal(&message, &mut out).map_err(ClientError::Seal)?;
         if sealed.link != limits.link {
             return Err(ClientError::Seal(SealError::NoLink));
         }
-        // the counter may have grown by bytes since the message was accepted
-        let len = self.packet_len(out.len());
-        if len > limits.max_packet {
-            let max = limits.max_packet;
-            return Err(ClientError::TooLarge { len, max });
+        if let Some(attached) = &mut self.attached {
+            attached.properties.retain(|property| sealed.keeps(property));
         }
         self.body = Body::Ready(out);
         Ok(())
+    }
+}
+
+const fn level(qos: QoS) -> u8 {
+    match qos {
+        QoS::AtMostOnce => 0,
+        QoS::AtLeastOnce => 1,
+        QoS::ExactlyOnce => 2,
     }
 }
 
@@ -73,12 +120,21 @@ impl Body {
     }
 }
 
-/// What a sealed message must comply with.
+/// What a packet must comply with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) link: Link,
     pub(super) max_packet: usize,
+    pub(super) server: ServerLimits,
     pub(super) now: Option<u64>,
+}
+
+impl Limits {
+    /// Whether a packet of this length may go out.
+    fn check(&self, len: usize) -> Result<(), ClientError> {
+        let max = self.max_packet.min(self.server.max_packet);
+        if len > max { Err(ClientError::TooLarge { len, max }) } else { Ok(()) }
+    }
 }
 
 /// A packet that is to go out, in its order.
@@ -96,17 +152,21 @@ impl Item {
                 qos: entry.qos,
                 retain: entry.retain,
                 payload: entry.body.bytes(),
+                attached: entry.attached.as_ref(),
             },
             Self::Subscribe { filter, qos } => Request::Subscribe { filter, qos: *qos },
             Self::Unsubscribe { filter } => Request::Unsubscribe { filter },
         }
     }
 
-    /// Seals a message that was not sealed yet.
+    /// Makes it ready to go out: seals a message that was not sealed yet.
     pub(super) fn seal(&mut self, guard: &mut GuardTx, limits: Limits) -> Result<(), ClientError> {
         match self {
             Self::Publish(entry) => entry.seal(guard, limits),
-            Self::Subscribe { .. } | Self::Unsubscribe { .. } => Ok(()),
+            // the broker's limit is one of MQTT 5
+            Self::Subscribe { filter, .. } | Self::Unsubscribe { filter } => {
+                limits.check(subscribe_len(filter.len()).saturating_add(SUBSCRIBE_PROPERTIES))
+            }
         }
     }
 
@@ -147,13 +207,15 @@ pub(super) struct OutOfStep;
 /// Brokers bound what a client has on its way: Mosquitto keeps count of `QoS` 2 messages that are
 /// not complete, and over its limit ends the connection, or answers a `QoS` 1 message with PUBACK
 /// and forgets it. MQTT 3.1.1 does not tell the limit, so the window is narrower while there are
-/// messages of `QoS` 2 in it.
+/// messages of `QoS` 2 in it. MQTT 5 tells it, and no window is wider than that.
 pub(super) struct Outbox {
     waiting: VecDeque<Item>,
     flying: VecDeque<Flying>,
     /// IDs taken on this connection.
     taken: u64,
     window: Window,
+    /// What the broker of this connection allows at a time.
+    allowed: usize,
 }
 
 struct Flying {
@@ -166,7 +228,18 @@ struct Flying {
 
 impl Outbox {
     pub(super) const fn new(window: Window) -> Self {
-        Self { waiting: VecDeque::new(), flying: VecDeque::new(), taken: 0, window }
+        Self {
+            waiting: VecDeque::new(),
+            flying: VecDeque::new(),
+            taken: 0,
+            window,
+            allowed: usize::MAX,
+        }
+    }
+
+    /// There is a connection, whose broker allows so many messages at a time.
+    pub(super) fn connected(&mut self, receive_max: Option<u16>) {
+        self.allowed = receive_max.map_or(usize::MAX, |max| usize::from(max.max(1)));
     }
 
     /// Whether everything is acknowledged.
@@ -176,7 +249,7 @@ impl Outbox {
 
     /// Whether another message could be handed over at once.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting.is_empty() && self.flying.len() < self.window.packets
+        self.waiting.is_empty() && self.flying.len() < self.window.packets.min(self.allowed)
     }
 
     pub(super) fn push(&mut self, entry: Entry) {
@@ -273,7 +346,7 @@ impl Outbox {
         };
         let oldest = self.flying.front().map_or(self.taken, |first| first.turn);
         let ids = self.taken.saturating_sub(oldest);
-        self.flying.len() < packets && ids < u64::from(self.window.ids)
+        self.flying.len() < packets.min(self.allowed) && ids < u64::from(self.window.ids)
     }
 }
 

@@ -6,7 +6,8 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 
-use super::error::LinkError;
+use super::error::{LinkError, PublishRefusal};
+use super::properties::{Attached, Properties};
 use crate::guard::QoS;
 
 /// What a connection reports.
@@ -16,6 +17,8 @@ pub(super) enum Input {
     Connected {
         /// Whether it kept a session of an earlier one.
         session_present: bool,
+        /// What it asks the client to stay within.
+        limits: ServerLimits,
     },
     /// A PUBLISH came in.
     Received(Received),
@@ -33,6 +36,13 @@ pub(super) enum Input {
     Acknowledged {
         /// The packet ID of the PUBLISH.
         id: u16,
+    },
+    /// The broker refuses a PUBLISH, and will not be sent it again.
+    Refused {
+        /// The packet ID of the PUBLISH.
+        id: u16,
+        /// Why.
+        reason: PublishRefusal,
     },
     /// SUBACK for the one filter of a SUBSCRIBE.
     Subscribed {
@@ -52,9 +62,28 @@ pub(super) enum Input {
     Other,
 }
 
+/// What a broker asks of a client (MQTT 5.0 §3.2.2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ServerLimits {
+    /// Messages of `QoS` 1 and 2 that may be unacknowledged at a time.
+    pub(super) receive_max: Option<u16>,
+    /// Bytes of the largest packet.
+    pub(super) max_packet: usize,
+    pub(super) max_qos: QoS,
+    /// Whether it keeps retained messages.
+    pub(super) retain: bool,
+}
+
+impl ServerLimits {
+    pub(super) const NONE: Self =
+        Self { receive_max: None, max_packet: usize::MAX, max_qos: QoS::ExactlyOnce, retain: true };
+}
+
 /// An incoming PUBLISH.
 pub(super) struct Received {
-    pub(super) topic: String,
+    /// As it came: perhaps no topic name.
+    pub(super) topic: Bytes,
+    pub(super) properties: Properties,
     pub(super) payload: Bytes,
     pub(super) qos: QoS,
     pub(super) retain: bool,
@@ -67,6 +96,7 @@ impl core::fmt::Debug for Received {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Received")
             .field("topic", &self.topic)
+            .field("properties", &self.properties)
             .field("len", &self.payload.len())
             .finish_non_exhaustive()
     }
@@ -80,6 +110,8 @@ pub(super) enum Request<'a> {
         qos: QoS,
         retain: bool,
         payload: &'a [u8],
+        /// `None` before MQTT 5.
+        attached: Option<&'a Attached>,
     },
     /// PUBACK or PUBREC, as the `QoS` of the PUBLISH asks.
     Acknowledge {
@@ -126,27 +158,40 @@ pub(super) trait Network: Send {
     fn remainder(&mut self) -> Vec<Input>;
 }
 
-/// Bytes of an MQTT 3.1.1 PUBLISH packet.
-pub(super) fn publish_len(topic: usize, qos: QoS, payload: usize) -> usize {
+/// Bytes of a PUBLISH packet, with properties of this many bytes if it is one of MQTT 5.
+pub(super) fn publish_len(
+    topic: usize,
+    qos: QoS,
+    properties: Option<usize>,
+    payload: usize,
+) -> usize {
     let id = if qos == QoS::AtMostOnce { 0 } else { 2 };
-    packet_len([2, topic, id, payload])
+    let properties = properties.map_or(0, |len| length_len(len).saturating_add(len));
+    packet_len([2, topic, id, properties, payload])
 }
 
 /// Bytes of an MQTT 3.1.1 SUBSCRIBE packet with one filter; an UNSUBSCRIBE has one less.
 pub(super) fn subscribe_len(filter: usize) -> usize {
-    packet_len([2, 2, filter, 1])
+    packet_len([2, 2, filter, 1, 0])
 }
 
-/// A packet with a body of these parts: type, remaining length (MQTT 3.1.1 §2.2.3), body.
-fn packet_len(body: [usize; 4]) -> usize {
+/// Bytes that a SUBSCRIBE has more in MQTT 5: the length of its properties, and of itself.
+pub(super) const SUBSCRIBE_PROPERTIES: usize = 2;
+
+/// A packet with a body of these parts: type, remaining length, body.
+fn packet_len(body: [usize; 5]) -> usize {
     let body = body.into_iter().fold(0, usize::saturating_add);
-    let header: usize = match body {
-        0..=127 => 2,
-        128..=16_383 => 3,
-        16_384..=2_097_151 => 4,
-        _ => 5,
-    };
-    header.saturating_add(body)
+    length_len(body).saturating_add(1).saturating_add(body)
+}
+
+/// Bytes of a length in front of what it counts (MQTT 3.1.1 §2.2.3, MQTT 5.0 §1.5.5).
+const fn length_len(len: usize) -> usize {
+    match len {
+        0..=127 => 1,
+        128..=16_383 => 2,
+        16_384..=2_097_151 => 3,
+        _ => 4,
+    }
 }
 
 #[cfg(test)]
@@ -162,8 +207,33 @@ mod tests {
             ] {
                 let mut packet = rumqttc::Publish::new("a/b", theirs, std::vec![0; len]);
                 packet.pkid = u16::from(qos != QoS::AtMostOnce);
-                assert_eq!(publish_len(3, qos, len), packet.size(), "{len}");
+                assert_eq!(publish_len(3, qos, None, len), packet.size(), "{len}");
             }
+        }
+    }
+
+    #[test]
+    fn publish_len_with_properties_is_that_of_rumqttc() {
+        use crate::wire::property::Property;
+        use rumqttc::v5::mqttbytes::{QoS as TheirQoS, v5};
+        let long = "x".repeat(200);
+        let some = [
+            Property::PayloadFormat(true),
+            Property::ContentType("text"),
+            Property::ResponseTopic("a/b"),
+            Property::CorrelationData(&[1, 2]),
+            Property::User("k", "v"),
+            Property::User(&long, &long),
+        ];
+        for count in 0..=some.len() {
+            let attached = Attached {
+                properties: some.into_iter().take(count).collect(),
+                message_expiry: (count > 2).then_some(60),
+            };
+            let theirs = v5::PublishProperties::from(&attached);
+            let packet = v5::Publish::new("a/b", TheirQoS::AtMostOnce, "text", Some(theirs));
+            let len = attached.len(|_| true);
+            assert_eq!(publish_len(3, QoS::AtMostOnce, Some(len), 4), packet.size(), "{count}");
         }
     }
 

@@ -53,10 +53,11 @@ use rumqttc::{ConnectReturnCode, ConnectionError, MqttOptions, Outgoing, Packet,
 use rumqttc::{SubscribeReasonCode, Transport};
 
 use super::options::{Facts, WillFacts};
-use super::protocol::{Dial, Full, Input, Network, Received, Request, Requests};
+use super::protocol::{Dial, Full, Input, Network, Received, Request, Requests, ServerLimits};
 use super::start::{Mqtt, Setup, start};
 pub use super::{
-    CertificateFault, ClientError, ConfigError, Event, EventLoop, LinkError, Message, Refusal,
+    CertificateFault, ClientError, ConfigError, Event, EventLoop, LinkError, Message, Properties,
+    Refusal,
 };
 use crate::guard::Guard;
 pub use crate::guard::QoS;
@@ -90,6 +91,7 @@ impl AsyncClient {
 impl Mqtt for V4 {
     type Options = MqttOptions;
     type Dial = Dialer;
+    const HAS_PROPERTIES: bool = false;
 
     fn facts(options: &MqttOptions) -> Facts {
         Facts {
@@ -101,7 +103,7 @@ impl Mqtt for V4 {
             inflight: options.inflight(),
             will: options
                 .last_will()
-                .map(|will| WillFacts { topic: will.topic, len: will.message.len() }),
+                .map(|will| WillFacts { topic: will.topic.into(), len: will.message.len() }),
         }
     }
 
@@ -143,7 +145,7 @@ impl Dial for Dialer {
 impl Requests for rumqttc::AsyncClient {
     fn request(&self, request: Request<'_>) -> Result<(), Full> {
         let taken = match request {
-            Request::Publish { topic, qos, retain, payload } => {
+            Request::Publish { topic, qos, retain, payload, attached: _ } => {
                 self.try_publish(topic, qos.into(), retain, payload)
             }
             Request::Acknowledge { id, qos } => {
@@ -189,9 +191,12 @@ impl From<rumqttc::Event> for Input {
 impl From<Packet> for Input {
     fn from(packet: Packet) -> Self {
         match packet {
-            Packet::ConnAck(ack) => Self::Connected { session_present: ack.session_present },
+            Packet::ConnAck(ack) => {
+                Self::Connected { session_present: ack.session_present, limits: ServerLimits::NONE }
+            }
             Packet::Publish(publish) => Self::Received(Received {
-                topic: publish.topic,
+                topic: publish.topic.into(),
+                properties: Properties::default(),
                 payload: publish.payload,
                 qos: publish.qos.into(),
                 retain: publish.retain,
@@ -219,7 +224,7 @@ impl From<&ConnectionError> for LinkError {
             ConnectionError::MqttState(error) => error.into(),
             ConnectionError::NetworkTimeout | ConnectionError::FlushTimeout => Self::Timeout,
             #[cfg(feature = "tls")]
-            ConnectionError::Tls(error) => tls_error(error),
+            ConnectionError::Tls(error) => error.into(),
             ConnectionError::Io(error) => error.into(),
             ConnectionError::ConnectionRefused(code) => refusal(*code),
             _ => Self::Protocol,
@@ -243,12 +248,14 @@ impl From<&StateError> for LinkError {
 }
 
 #[cfg(feature = "tls")]
-fn tls_error(error: &rumqttc::TlsError) -> LinkError {
-    match error {
-        rumqttc::TlsError::Io(error) => error.into(),
-        rumqttc::TlsError::TLS(error) => error.into(),
-        rumqttc::TlsError::DNSName(_) | rumqttc::TlsError::Addr(_) => LinkError::HostName,
-        _ => LinkError::Protocol,
+impl From<&rumqttc::TlsError> for LinkError {
+    fn from(error: &rumqttc::TlsError) -> Self {
+        match error {
+            rumqttc::TlsError::Io(error) => error.into(),
+            rumqttc::TlsError::TLS(error) => error.into(),
+            rumqttc::TlsError::DNSName(_) | rumqttc::TlsError::Addr(_) => Self::HostName,
+            _ => Self::Protocol,
+        }
     }
 }
 

@@ -36,6 +36,8 @@ const MORE_REQUESTS: usize = 64;
 pub(super) trait Mqtt: Sized {
     type Options;
     type Dial: Dial;
+    /// Whether a PUBLISH has properties.
+    const HAS_PROPERTIES: bool;
 
     /// What the checks have to know of `options`.
     fn facts(options: &Self::Options) -> Facts;
@@ -52,6 +54,8 @@ pub(super) struct Setup {
     pub(super) max_outgoing: usize,
     /// Packet IDs before the first comes again.
     pub(super) ids: u16,
+    /// Most packets that are handed over and not done with.
+    pub(super) packets: u16,
     /// Requests that the client's channel holds.
     pub(super) requests: usize,
     /// TLS, if the link is one.
@@ -106,6 +110,7 @@ pub(super) fn start<V: Mqtt>(
         tcp,
         tls,
         max_packet: starter.packet_limits.1,
+        has_properties: V::HAS_PROPERTIES,
     });
     let events = EventLoop::with(starter.inbox, Arc::clone(&shared), settings.auto_ack);
     Ok((AsyncClient::with(shared), events))
@@ -160,6 +165,7 @@ impl Starter {
             max_incoming,
             max_outgoing,
             ids: window.ids,
+            packets,
             requests: window.packets.saturating_add(MORE_REQUESTS),
             #[cfg(feature = "tls")]
             tls: candidate.tls,

@@ -79,8 +79,8 @@ enum Outer {
 
 impl Outer {
     // SPEC §5, properties
-    const fn of(rule: &Rule) -> Self {
-        match rule.properties() {
+    const fn of(handling: PropertyHandling) -> Self {
+        match handling {
             PropertyHandling::Carry => Self::None,
             PropertyHandling::Bind | PropertyHandling::Ignore => Self::AllButFormat,
         }

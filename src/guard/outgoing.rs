@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::{Outer, QoS};
 use crate::keyring::KeyCollision;
-use crate::policy::Link;
+use crate::policy::{Link, PropertyHandling};
 use crate::session::{LeaseError, NoEntropy};
 use crate::suite::SuiteNotBuilt;
 use crate::topic::TopicError;
@@ -108,7 +108,20 @@ pub enum Plan {
         link: Link,
         /// Bytes that sealing adds to the payload, padding and inner header included.
         growth: usize,
+        /// What becomes of its properties.
+        properties: PropertyHandling,
     },
+}
+
+impl Plan {
+    /// Whether `property` will stay on the packet; if not, it is moved inside.
+    #[must_use]
+    pub const fn keeps(&self, property: &Property<'_>) -> bool {
+        match self {
+            Self::Pass { .. } => true,
+            Self::Seal { properties, .. } => Outer::of(*properties).has(property),
+        }
+    }
 }
 
 /// What became of a message.

@@ -377,7 +377,7 @@ fn read_contents(
         (InnerHeader::default(), text)
     };
     let props = inner.properties.unwrap_or_default();
-    let outer = Outer::of(rule);
+    let outer = Outer::of(rule.properties());
     let format_only =
         || props.iter().all(|property| matches!(property, Property::PayloadFormat(_)));
     if outer == Outer::AllButFormat && !format_only() {

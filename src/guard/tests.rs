@@ -119,8 +119,9 @@ fn plan_foretells_the_growth_and_spends_nothing() {
         let payload = vec![b'x'; 100];
         for _ in 0..70 {
             let message = Outgoing::new("a", &payload).at(Some(5));
-            let Ok(Plan::Seal { growth, .. }) = tx.plan(&message) else { panic!() };
-            assert_eq!(tx.plan(&message), Ok(Plan::Seal { link: Link::Tcp, growth }));
+            let plan = tx.plan(&message);
+            let Ok(Plan::Seal { link: Link::Tcp, growth, .. }) = plan else { panic!() };
+            assert_eq!(tx.plan(&message), plan);
             assert_eq!(seal(&mut tx, &message).0.len(), payload.len() + growth);
         }
     }
@@ -385,7 +386,7 @@ fn compact_form_uses_leased_counters_and_grows_by_24() {
     tx.add_lease(number, &(0..2), false).unwrap();
     for counter in 0..2 {
         tx.connected("a new connection ends no sender number");
-        assert_eq!(tx.plan(&message), Ok(Plan::Seal { link: Link::Tcp, growth: 24 }));
+        assert!(matches!(tx.plan(&message), Ok(Plan::Seal { growth: 24, .. })));
         let (bytes, sealed) = seal(&mut tx, &message);
         assert_eq!(sealed.sealed, Some((SessionId::Sender(number), counter)));
         assert_eq!(bytes.len(), 2 + 24);
@@ -442,7 +443,7 @@ fn a_will_has_the_last_counter_of_its_session_and_comes_once() {
         let mut will = Outgoing::new("a", b"gone").qos(QoS::AtLeastOnce);
         will.kind = Some(Kind::Will);
         tx.connected("client");
-        assert_eq!(tx.plan(&will), Ok(Plan::Seal { link: Link::Tcp, growth: 42 + 2 }));
+        assert!(matches!(tx.plan(&will), Ok(Plan::Seal { growth: 44, .. })));
         let (bytes, sealed) = seal(&mut tx, &will);
         let (session, counter) = sealed.sealed.unwrap();
         assert_eq!((session.form(), counter), (Form::Session, u32::MAX - 1));

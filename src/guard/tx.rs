@@ -201,7 +201,8 @@ impl GuardTx {
         };
         let len = sealing.plaintext_len(message.payload.len());
         let total = self.planned_len(&config, &sealing, message, len)?;
-        Ok(Plan::Seal { link, growth: total.saturating_sub(message.payload.len()) })
+        let growth = total.saturating_sub(message.payload.len());
+        Ok(Plan::Seal { link, growth, properties: sealing.rule.properties() })
     }
 
     fn planned_len(
@@ -426,7 +427,7 @@ fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>
         }
         Payload::Sealed | Payload::Mixed { .. } => {}
     }
-    let outer = Outer::of(rule);
+    let outer = Outer::of(rule.properties());
     // an empty retained payload deletes on the broker; what the rule hides goes with no message
     if message.payload.is_empty() && message.retain && message.kind.is_none() {
         return Ok(Decision { outer, ..pass });

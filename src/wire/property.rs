@@ -107,7 +107,8 @@ impl<'a> Property<'a> {
         })
     }
 
-    fn encoded_len(&self) -> usize {
+    /// Its bytes, in PROPS as on a packet.
+    pub(crate) fn encoded_len(&self) -> usize {
         let (first, second) = self.parts();
         match self {
             Self::PayloadFormat(_) => 2,

@@ -6,12 +6,15 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::arithmetic_side_effects,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
 
 pub(crate) mod certs;
+pub(crate) mod fake_broker;
 pub(crate) mod mosquitto;
 pub(crate) mod plain_sub;
 pub(crate) mod relay;

@@ -33,6 +33,8 @@ fn message(topic: &str, link: Link) -> Event {
         dup: false,
         link,
         delivery: delivery(),
+        properties: crate::client::Properties::default(),
+        packet_topic: None,
         receipt: None,
     })
 }

@@ -102,8 +102,11 @@ impl Broker {
     }
 
     fn accept(&self) {
-        let session_present = false;
-        self.tell(Input::Connected { session_present });
+        self.accept_within(ServerLimits::NONE);
+    }
+
+    fn accept_within(&self, limits: ServerLimits) {
+        self.tell(Input::Connected { session_present: false, limits });
     }
 
     fn fail(&self) {
@@ -112,7 +115,8 @@ impl Broker {
 
     fn send(&self, id: u16, qos: QoS, topic: &str, payload: &[u8]) {
         self.tell(Input::Received(Received {
-            topic: topic.into(),
+            topic: topic.as_bytes().to_vec().into(),
+            properties: Properties::default(),
             payload: payload.to_vec().into(),
             qos,
             retain: false,

@@ -139,7 +139,7 @@ fn packet_limit_follows_the_policy_unless_it_is_set() {
         Rule::sealed(["b"]).max_packet(2_000).build().unwrap(),
     ]);
     let limits = |options: ClientOptions<()>| options.settings.packet_limits(&policy);
-    let packet = 2_000 + 65_535 + 9;
+    let packet = 2_000 + 65_535 + 65_535 + 13;
     assert_eq!(limits(ClientOptions::new()), (packet, packet));
     let set = ClientOptions::new().max_packet_size(300, 200);
     assert_eq!(limits(set), (300, 200));

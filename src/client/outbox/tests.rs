@@ -51,7 +51,8 @@ fn guard() -> GuardTx {
     Guard::new(policy, keyring, Links::Tcp).unwrap().split().0
 }
 
-const LIMITS: Limits = Limits { link: Link::Tcp, max_packet: 1_000, now: None };
+const LIMITS: Limits =
+    Limits { link: Link::Tcp, max_packet: 1_000, server: ServerLimits::NONE, now: None };
 
 #[test]
 fn no_more_than_the_window_is_handed_over() {
@@ -220,7 +221,7 @@ fn message_is_sealed_once_and_its_plain_text_is_gone() {
 #[test]
 fn message_that_grew_beyond_the_limit_is_not_sealed() {
     let mut entry = entry("a", QoS::AtLeastOnce);
-    let len = entry.packet_len(16 + 35);
+    let len = entry.packet_len(16 + 35, |_| true);
     let mut limits = LIMITS;
     limits.max_packet = len - 1;
     let error = entry.seal(&mut guard(), limits).unwrap_err();

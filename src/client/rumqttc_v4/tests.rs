@@ -50,7 +50,7 @@ fn publish_keeps_all_that_was_received() {
     let Input::Received(received) = incoming(Packet::Publish(publish)) else {
         panic!("not a message");
     };
-    assert_eq!((received.topic.as_str(), received.id), ("a/b", 9));
+    assert_eq!((&*received.topic, received.id), (&b"a/b"[..], 9));
     assert_eq!((received.qos, received.dup), (QoS::ExactlyOnce, true));
     assert!(received.retain && received.payload == "text");
 }
@@ -115,6 +115,7 @@ fn setup_takes_the_place_of_the_options() {
             max_incoming: 500,
             max_outgoing: 400,
             ids: 28,
+            packets: 3,
             requests: 67,
             #[cfg(feature = "tls")]
             tls: None,
