@@ -249,6 +249,9 @@ pub enum LinkError {
         /// Bytes of its body.
         len: usize,
     },
+    /// More than 64 MiB of messages wait for the application: the broker sends on without waiting
+    /// for acknowledgements, or the application does not poll.
+    TooMuchWaiting,
     /// The broker ended the connection and said why.
     Ended(Ending),
     /// The broker used a topic alias or a subscription identifier, and was asked for none.
@@ -349,6 +352,9 @@ impl fmt::Display for LinkError {
             Self::PacketTooLarge { len } => {
                 write!(f, "an incoming packet of {len} bytes exceeds the limit")
             }
+            Self::TooMuchWaiting => f.write_str(
+                "more than 64 MiB of messages wait for the application: poll, and acknowledge",
+            ),
             Self::Ended(ending) => write!(f, "the broker ended the connection: {ending}"),
             Self::NotAskedFor => f.write_str(
                 "the broker used a topic alias or a subscription identifier without being asked",

@@ -12,6 +12,10 @@ use crate::policy::Link;
 /// being no more packet IDs (MQTT 3.1.1 §2.3.1).
 const MAX_EXCESS: usize = 2 * 65_535;
 
+/// Bytes of messages that may wait for the application, over all links: 64 MiB. A broker that sends
+/// on without acknowledgements is stopped here.
+pub(super) const MAX_BYTES: usize = 64 << 20;
+
 /// The queue of all links.
 ///
 /// Links go on whether or not the application polls: if they waited, a task that both publishes
@@ -28,6 +32,8 @@ pub(super) struct Inbox {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Event>,
+    /// Of the messages in the queue.
+    bytes: usize,
     /// Events that were let go since the last one that was kept.
     missed: u64,
     /// Links that are not ended.
@@ -79,7 +85,10 @@ enum Next {
 impl State {
     fn take(&mut self) -> Next {
         match self.queue.pop_front().or_else(|| self.take_missed()) {
-            Some(event) => Next::Event(event),
+            Some(event) => {
+                self.bytes = self.bytes.saturating_sub(size(&event));
+                Next::Event(event)
+            }
             None if self.links == 0 => Next::End,
             None => Next::Wait,
         }
@@ -101,14 +110,15 @@ impl Feed {
         self.inbox.state().queue.len() < self.inbox.capacity
     }
 
-    /// Adds an event that must not get lost for want of polling.
-    pub(super) fn push(&self, event: Event) {
-        self.push_within(event, self.inbox.capacity.saturating_add(MAX_EXCESS));
+    /// Adds an event that must not get lost for want of polling; `false` if there is no room for a
+    /// message even so, which is counted.
+    pub(super) fn push(&self, event: Event) -> bool {
+        self.push_within(event, self.inbox.capacity.saturating_add(MAX_EXCESS))
     }
 
     /// Adds an event, or counts it if the queue is full.
     pub(super) fn push_or_miss(&self, event: Event) {
-        self.push_within(event, self.inbox.capacity);
+        let _ = self.push_within(event, self.inbox.capacity);
     }
 
     /// Counts an event that was not even made.
@@ -117,9 +127,13 @@ impl Feed {
         self.inbox.changed.notify_one();
     }
 
-    fn push_within(&self, event: Event, limit: usize) {
+    /// Whether the event was kept.
+    fn push_within(&self, event: Event, limit: usize) -> bool {
         let mut state = self.inbox.state();
-        if state.queue.len() < limit {
+        let bytes = state.bytes.saturating_add(size(&event));
+        let kept = state.queue.len() < limit && bytes <= MAX_BYTES;
+        if kept {
+            state.bytes = bytes;
             let missed = state.take_missed();
             state.queue.extend(missed);
             state.queue.push_back(event);
@@ -128,6 +142,7 @@ impl Feed {
         }
         drop(state);
         self.inbox.changed.notify_one();
+        kept
     }
 
     /// The connection of `link` ended: its messages can no longer be acknowledged, so no broker
@@ -137,11 +152,20 @@ impl Feed {
         let capacity = self.inbox.capacity.min(state.queue.len());
         for event in state.queue.split_off(capacity) {
             if matches!(&event, Event::Message(Message { link: of, .. }) if *of == link) {
+                state.bytes = state.bytes.saturating_sub(size(&event));
                 state.miss();
             } else {
                 state.queue.push_back(event);
             }
         }
+    }
+}
+
+/// What a message keeps in memory, about; other events are small.
+fn size(event: &Event) -> usize {
+    match event {
+        Event::Message(message) => message.topic.len().saturating_add(message.payload.len()),
+        _ => 0,
     }
 }
 

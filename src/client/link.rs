@@ -169,7 +169,7 @@ impl<D: Dial> Worker<D> {
             let link = self.parts.link;
             self.parts.outbox.connection_lost();
             self.parts.feed.connection_lost(link);
-            self.parts.feed.push(Event::LinkDown { link, error });
+            let _ = self.parts.feed.push(Event::LinkDown { link, error });
             let pause = self.parts.backoff.pause(connection.lived());
             drop(connection);
             self.rest(pause).await;
@@ -323,11 +323,11 @@ impl<D: Dial> Worker<D> {
     fn report_failure(&self, item: Option<Item>, reason: ClientError) {
         match item {
             Some(Item::Publish(Entry { topic, .. })) => {
-                self.parts.feed.push(Event::PublishFailed { topic, reason });
+                let _ = self.parts.feed.push(Event::PublishFailed { topic, reason });
             }
             Some(Item::Subscribe { filter, .. }) => {
                 let link = self.parts.link;
-                self.parts.feed.push(Event::SubscribeFailed { filter, link });
+                let _ = self.parts.feed.push(Event::SubscribeFailed { filter, link });
             }
             Some(Item::Unsubscribe { .. }) | None => {}
         }
@@ -343,7 +343,7 @@ impl<D: Dial> Worker<D> {
                 connection.limits = limits;
                 self.connected(connection, session_present);
             }
-            Input::Received(received) => self.receive(connection, &received),
+            Input::Received(received) => return self.receive(connection, &received),
             Input::Published { id } => {
                 let paired = self.parts.outbox.published(id);
                 return paired.map_err(|_| LinkError::Protocol);
@@ -370,7 +370,7 @@ impl<D: Dial> Worker<D> {
             }
             Input::Subscribed { id, granted } => {
                 if let Some(Item::Subscribe { filter, .. }) = self.parts.outbox.answered(id) {
-                    self.parts.feed.push(match granted {
+                    let _ = self.parts.feed.push(match granted {
                         Some(qos) => Event::Subscribed { filter, link, qos },
                         None => Event::SubscribeFailed { filter, link },
                     });
@@ -378,7 +378,7 @@ impl<D: Dial> Worker<D> {
             }
             Input::Unsubscribed { id } => {
                 if let Some(Item::Unsubscribe { filter }) = self.parts.outbox.answered(id) {
-                    self.parts.feed.push(Event::Unsubscribed { filter, link });
+                    let _ = self.parts.feed.push(Event::Unsubscribed { filter, link });
                 }
             }
             _ => {}
@@ -394,19 +394,33 @@ impl<D: Dial> Worker<D> {
             self.parts.outbox.push_request(Item::Subscribe { filter, qos });
         }
         let link = self.parts.link;
-        self.parts.feed.push(Event::LinkUp { link, session_present });
+        let _ = self.parts.feed.push(Event::LinkUp { link, session_present });
     }
 
-    fn receive(&mut self, connection: &mut Connection<D::Requests>, received: &Received) {
-        if received.qos == QoS::AtMostOnce && !self.parts.feed.has_room() {
-            return self.parts.feed.miss();
+    fn receive(
+        &mut self,
+        connection: &mut Connection<D::Requests>,
+        received: &Received,
+    ) -> Result<(), LinkError> {
+        let acknowledged = received.qos != QoS::AtMostOnce;
+        if !acknowledged && !self.parts.feed.has_room() {
+            self.parts.feed.miss();
+            return Ok(());
+        }
+        if acknowledged && connection.open.contains_key(&received.id) {
+            // the same message again on one connection: it waits for its acknowledgement
+            return Ok(());
         }
         let receipt = self.receipt(received);
         if let Some(receipt) = receipt {
             connection.open.insert(receipt.id, receipt.number);
         }
         match self.open(received, receipt) {
-            Ok(message) if receipt.is_some() => self.parts.feed.push(Event::Message(message)),
+            Ok(message) if receipt.is_some() => {
+                if !self.parts.feed.push(Event::Message(message)) {
+                    return Err(LinkError::TooMuchWaiting);
+                }
+            }
             Ok(message) => self.parts.feed.push_or_miss(Event::Message(message)),
             Err(reason) => {
                 if let Some(receipt) = receipt {
@@ -419,6 +433,7 @@ impl<D: Dial> Worker<D> {
                 });
             }
         }
+        Ok(())
     }
 
     fn receipt(&mut self, received: &Received) -> Option<Receipt> {

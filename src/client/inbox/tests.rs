@@ -2,7 +2,7 @@ use super::*;
 use core::time::Duration;
 use std::format;
 use std::string::String;
-use std::vec::Vec;
+use std::{vec, vec::Vec};
 
 use crate::guard::QoS;
 
@@ -117,4 +117,20 @@ fn debug_of_a_message_shows_no_payload() {
         "Message(Message { topic: \"a/b\", payload_len: 16, qos: AtLeastOnce, retain: false, \
          dup: false, link: Tcp, .. })"
     );
+}
+
+#[tokio::test]
+async fn messages_beyond_64_mib_are_not_kept_and_room_comes_back() {
+    let large = || match message("a", Link::Tcp) {
+        Event::Message(message) => {
+            Event::Message(Message { payload: vec![0; MAX_BYTES / 2], ..message })
+        }
+        other => other,
+    };
+    let inbox = Inbox::new(8);
+    let feed = inbox.feed();
+    assert!(feed.push(large()));
+    assert!(!feed.push(large()), "two halves and two topics are too much");
+    inbox.next().await.unwrap();
+    assert!(feed.push(large()));
 }

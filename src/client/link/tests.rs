@@ -409,8 +409,8 @@ async fn what_the_guard_tells_is_an_event() {
     fixture.guards.rx().set_replay_limits(limits);
     let broker = fixture.connected().await;
     // a window, a tombstone, and one too many
-    for topic in ["sealed/a", "sealed/b", "sealed/c"] {
-        broker.send(1, QoS::AtLeastOnce, topic, &seal(topic));
+    for (id, topic) in (1..).zip(["sealed/a", "sealed/b", "sealed/c"]) {
+        broker.send(id, QoS::AtLeastOnce, topic, &seal(topic));
     }
     loop {
         if let Event::Guard(event) = fixture.inbox.next().await.unwrap() {
@@ -418,6 +418,18 @@ async fn what_the_guard_tells_is_an_event() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn a_packet_id_again_before_its_acknowledgement_is_no_second_message() {
+    let mut fixture = Fixture::start();
+    let broker = fixture.connected().await;
+    for payload in [b"1", b"2"] {
+        broker.send(7, QoS::AtLeastOnce, "clear/a", payload);
+    }
+    broker.send(8, QoS::AtLeastOnce, "clear/a", b"3");
+    let payloads = [fixture.message().await.payload, fixture.message().await.payload];
+    assert_eq!(payloads, [b"1", b"3"]);
 }
 
 #[tokio::test]
