@@ -7,6 +7,8 @@ pub mod key_file;
 pub mod policy_file;
 #[cfg(feature = "serde")]
 mod position;
+#[cfg(any(feature = "serde", feature = "tls"))]
+pub(crate) mod private_file;
 #[cfg(feature = "serde")]
 mod section;
 
