@@ -4,7 +4,7 @@
 //! The cryptography is ring's, named explicitly: the process's default provider
 //! is neither asked nor set, so a second provider in the same program does no
 //! harm. Whom to trust has no default either: name a CA file, or the system's
-//! roots, or both.
+//! roots, or both. A client that the broker asks for a certificate shows its own.
 //!
 //! ```
 //! use mqtt_seal::tls::{TlsConfig, TlsConfigError};
@@ -29,11 +29,15 @@
 //! ```
 
 mod ca;
+mod client_cert;
 mod error;
+mod fault;
+mod form;
 #[cfg(test)]
 mod tests;
 
-pub use error::{CaOrigin, TlsConfigError};
+pub use error::{CaOrigin, ClientOrigin, TlsConfigError};
+pub use fault::{CertFault, KeyFault};
 
 use core::fmt;
 use std::path::PathBuf;
@@ -44,7 +48,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion, WantsVerifier};
 
-/// How a TLS link is set up: the roots it trusts and the versions it speaks.
+use client_cert::{ClientCertSource, KeyBytes};
+
+/// How a TLS link is set up: whom it trusts, what it shows of itself and the versions it speaks.
 ///
 /// A clone shares the configuration and with it the store of sessions. Give
 /// clones, not rebuilt equals, to the connections of one client: a reconnect
@@ -102,6 +108,7 @@ impl TlsVersions {
 pub struct TlsConfigBuilder {
     cas: Vec<CaSource>,
     system_roots: bool,
+    client_cert: Option<ClientCertSource>,
     versions: TlsVersions,
 }
 
@@ -134,6 +141,38 @@ impl TlsConfigBuilder {
         self
     }
 
+    /// Shows the broker a certificate where it asks for one (mutual TLS).
+    ///
+    /// `cert_path` is PEM with the client's own certificate and behind it those
+    /// that lead to its CA, or the one certificate in DER. `key_path` is the
+    /// private key of the first: in PEM or DER, as PKCS #8, SEC1 or PKCS #1, not
+    /// encrypted; nobody but the owner may have access to the file. The content
+    /// decides which form it is, the names do not. A further call replaces both.
+    ///
+    /// Under TLS 1.2 the certificate is sent in clear.
+    ///
+    /// Memory that held the key is wiped, but for copies that the PEM reader and
+    /// ring make for themselves.
+    #[must_use]
+    pub fn client_cert(
+        mut self,
+        cert_path: impl Into<PathBuf>,
+        key_path: impl Into<PathBuf>,
+    ) -> Self {
+        let (cert, key) = (cert_path.into(), key_path.into());
+        self.client_cert = Some(ClientCertSource::Files { cert, key });
+        self
+    }
+
+    /// The same from memory. `key` is wiped; the copy is too, when the last clone
+    /// of the builder is dropped.
+    #[must_use]
+    pub fn client_cert_bytes(mut self, cert: &[u8], key: &mut [u8]) -> Self {
+        let (cert, key) = (cert.to_vec(), Arc::new(KeyBytes::take(key)));
+        self.client_cert = Some(ClientCertSource::Bytes { cert, key });
+        self
+    }
+
     /// Limits the TLS versions; without this call both are offered.
     #[must_use]
     pub fn versions(mut self, versions: TlsVersions) -> Self {
@@ -158,9 +197,18 @@ impl TlsConfigBuilder {
     ///   [`CaNoCertificate`](TlsConfigError::CaNoCertificate),
     ///   [`CaRefused`](TlsConfigError::CaRefused)
     /// - [`NoSystemRoots`](TlsConfigError::NoSystemRoots): the system has none that can be used
+    /// - for the client's certificate:
+    ///   [`ClientFileMissing`](TlsConfigError::ClientFileMissing),
+    ///   [`ClientFileUnreadable`](TlsConfigError::ClientFileUnreadable),
+    ///   [`ClientCert`](TlsConfigError::ClientCert)
+    /// - for its key: the same two, [`ClientKey`](TlsConfigError::ClientKey),
+    ///   [`ClientKeyMismatch`](TlsConfigError::ClientKeyMismatch)
     pub fn build(&self) -> Result<TlsConfig, TlsConfigError> {
-        let client =
-            offering(self.versions).with_root_certificates(self.roots()?).with_no_client_auth();
+        let verifying = offering(self.versions).with_root_certificates(self.roots()?);
+        let client = match &self.client_cert {
+            Some(source) => verifying.with_client_cert_resolver(source.load()?),
+            None => verifying.with_no_client_auth(),
+        };
         Ok(TlsConfig { client: Arc::new(client) })
     }
 
