@@ -114,6 +114,10 @@ pub enum TlsConfigError {
     },
     /// The system has no root certificates that can be used.
     NoSystemRoots,
+    /// The server is to be verified by its pin alone, and there is no pin.
+    NoPin,
+    /// The server is to be verified by its pin alone, and roots were named too.
+    RootsBesidePinAlone,
     /// The file of the client's certificate or key does not exist.
     ClientFileMissing {
         /// The path as it was given.
@@ -208,14 +212,22 @@ impl fmt::Display for TlsConfigError {
                 "the system has no usable root certificates; install them (on Debian the package \
                  ca-certificates) or name a CA file",
             ),
-            other => other.fmt_of_client(f),
+            other => other.fmt_by_pin_or_client(f),
         }
     }
 }
 
 impl TlsConfigError {
-    fn fmt_of_client(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn fmt_by_pin_or_client(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoPin => f.write_str(
+                "the server is to be verified by its pin alone, and there is no pin; add one or \
+                 name a CA file instead",
+            ),
+            Self::RootsBesidePinAlone => f.write_str(
+                "the server is to be verified by its pin alone, and root certificates are named; \
+                 leave out one of both",
+            ),
             Self::ClientFileMissing { path } => write!(
                 f,
                 "client certificate or key {} does not exist; correct the path or copy the file \

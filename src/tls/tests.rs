@@ -22,6 +22,8 @@ use super::*;
 // base64 in tests comes with that feature
 #[cfg(all(unix, feature = "serde"))]
 mod client_cert;
+#[cfg(feature = "serde")]
+mod pin;
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
 
@@ -217,7 +219,7 @@ fn debug_of_a_builder_shows_no_bytes() {
     assert_eq!(
         format!("{builder:?}"),
         "TlsConfigBuilder { cas: [Bytes(..), File(\"ca.pem\")], system_roots: false, \
-         client_cert: None, versions: Both }"
+         pins: [], pin_alone: false, client_cert: None, versions: Both }"
     );
 }
 
