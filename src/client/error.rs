@@ -326,10 +326,13 @@ pub enum CertificateFault {
     NotYetValid,
     /// It was made for another host.
     WrongName,
-    /// Its signature is wrong: a root of the same name has another key.
+    /// Its signature is wrong: a root of the same name has another key. Or that of the handshake
+    /// is: the certificate is another's.
     BadSignature,
     /// Its issuer revoked it.
     Revoked,
+    /// The key in it is none of those pinned.
+    Pin,
     /// Something else; it may be damaged, or not meant for a server.
     Other,
 }
@@ -411,6 +414,7 @@ impl fmt::Display for CertificateFault {
             Self::WrongName => "it was made for another host",
             Self::BadSignature => "its signature is wrong",
             Self::Revoked => "it was revoked",
+            Self::Pin => "its key is none of those pinned",
             Self::Other => "it is damaged or not meant for this use",
         })
     }
@@ -451,6 +455,7 @@ impl From<&rustls::CertificateError> for CertificateFault {
             E::NotValidForName | E::NotValidForNameContext { .. } => Self::WrongName,
             E::BadSignature => Self::BadSignature,
             E::Revoked => Self::Revoked,
+            E::Other(other) if other.0.is::<crate::tls::PinMismatch>() => Self::Pin,
             _ => Self::Other,
         }
     }

@@ -54,8 +54,6 @@ mod share;
 mod write;
 
 use alloc::{string::String, vec::Vec};
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -67,6 +65,7 @@ pub use share::{Share, ShareError};
 pub use write::{replace, write_new};
 
 use super::position::Located;
+use super::private_file::{self, PrivateFileError};
 use super::section::{Section, document};
 use crate::keyring::Keyring;
 use crate::schedule::check_realm;
@@ -75,8 +74,6 @@ use crate::schedule::check_realm;
 pub const MAX_FILE_LEN: u64 = 1024 * 1024;
 
 const FILE_KEYS: &[&str] = &["realm", "grant"];
-/// Room behind the file's bytes in the buffer, with which reading to the end moves nothing.
-const READ_ROOM: usize = 64;
 /// From this length on, what stands behind `key =` without quotes may be a key.
 const BARE_KEY_LEN: usize = 24;
 
@@ -149,34 +146,14 @@ fn from_path(path: &Path) -> Result<KeyFile, KeyFileError> {
 }
 
 fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
-    let failed = |error| KeyFileError::unreadable(path, &error);
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    check_file(path, &metadata)?;
-    let len = usize::try_from(metadata.len()).unwrap_or_default();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(len.saturating_add(READ_ROOM)));
-    let read: io::Result<usize> = file.take(metadata.len()).read_to_end(&mut bytes);
-    read.map_err(failed)?;
-    Ok(bytes)
-}
-
-fn check_file(path: &Path, metadata: &Metadata) -> Result<(), KeyFileError> {
-    if !metadata.is_file() {
-        return Err(KeyFileError::NotAFile { path: path.into() });
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            let path = path.into();
-            return Err(KeyFileError::Permissions { path, mode });
+    private_file::read(path, MAX_FILE_LEN).map_err(|error| match error {
+        PrivateFileError::Io(error) => KeyFileError::unreadable(path, &error),
+        PrivateFileError::NotAFile => KeyFileError::NotAFile { path: path.into() },
+        PrivateFileError::Permissions { mode } => {
+            KeyFileError::Permissions { path: path.into(), mode }
         }
-    }
-    if metadata.len() > MAX_FILE_LEN {
-        return Err(KeyFileError::TooLong { path: path.into() });
-    }
-    Ok(())
+        PrivateFileError::TooLong => KeyFileError::TooLong { path: path.into() },
+    })
 }
 
 fn from_text(text: &str) -> Parsed<KeyFile> {

@@ -9,6 +9,8 @@ mod moment;
 pub mod policy_file;
 #[cfg(feature = "serde")]
 mod position;
+#[cfg(any(feature = "serde", feature = "tls"))]
+pub(crate) mod private_file;
 #[cfg(feature = "serde")]
 mod section;
 

@@ -6,6 +6,8 @@ use core::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::fault::{CertFault, KeyFault};
+
 /// Where a CA came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -21,6 +23,25 @@ impl fmt::Display for CaOrigin {
         match self {
             Self::File(path) => write!(f, "CA file {}", path.display()),
             Self::Memory => f.write_str("CA given as bytes"),
+        }
+    }
+}
+
+/// Where a client's certificate or private key came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientOrigin {
+    /// A file of [`TlsConfigBuilder::client_cert`](super::TlsConfigBuilder::client_cert).
+    File(PathBuf),
+    /// Bytes of [`TlsConfigBuilder::client_cert_bytes`](super::TlsConfigBuilder::client_cert_bytes).
+    Memory,
+}
+
+impl fmt::Display for ClientOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Memory => f.write_str("given as bytes"),
         }
     }
 }
@@ -93,6 +114,43 @@ pub enum TlsConfigError {
     },
     /// The system has no root certificates that can be used.
     NoSystemRoots,
+    /// The server is to be verified by its pin alone, and there is no pin.
+    NoPin,
+    /// The server is to be verified by its pin alone, and roots were named too.
+    RootsBesidePinAlone,
+    /// The file of the client's certificate or key does not exist.
+    ClientFileMissing {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// The file of the client's certificate or key exists and cannot be read.
+    ClientFileUnreadable {
+        /// The path as it was given.
+        path: PathBuf,
+        /// What the operating system said.
+        kind: io::ErrorKind,
+    },
+    /// The client's certificate cannot be used.
+    ClientCert {
+        /// Where it came from.
+        origin: ClientOrigin,
+        /// What is wrong with it.
+        fault: CertFault,
+    },
+    /// The client's private key cannot be used.
+    ClientKey {
+        /// Where it came from.
+        origin: ClientOrigin,
+        /// What is wrong with it.
+        fault: KeyFault,
+    },
+    /// The client's private key belongs to another certificate.
+    ClientKeyMismatch {
+        /// Where the certificate came from.
+        cert: ClientOrigin,
+        /// Where the key came from.
+        key: ClientOrigin,
+    },
 }
 
 // Two parts each: what happened; what to do.
@@ -154,6 +212,44 @@ impl fmt::Display for TlsConfigError {
                 "the system has no usable root certificates; install them (on Debian the package \
                  ca-certificates) or name a CA file",
             ),
+            other => other.fmt_by_pin_or_client(f),
+        }
+    }
+}
+
+impl TlsConfigError {
+    fn fmt_by_pin_or_client(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoPin => f.write_str(
+                "the server is to be verified by its pin alone, and there is no pin; add one or \
+                 name a CA file instead",
+            ),
+            Self::RootsBesidePinAlone => f.write_str(
+                "the server is to be verified by its pin alone, and root certificates are named; \
+                 leave out one of both",
+            ),
+            Self::ClientFileMissing { path } => write!(
+                f,
+                "client certificate or key {} does not exist; correct the path or copy the file \
+                 there",
+                path.display()
+            ),
+            Self::ClientFileUnreadable { path, kind } => write!(
+                f,
+                "client certificate or key {} cannot be read ({kind}); see that it is a file and \
+                 that this user may read it",
+                path.display()
+            ),
+            Self::ClientCert { origin, fault } => {
+                write!(f, "client certificate {origin} {fault}")
+            }
+            Self::ClientKey { origin, fault } => write!(f, "client key {origin} {fault}"),
+            Self::ClientKeyMismatch { cert, key } => write!(
+                f,
+                "client key {key} does not belong to client certificate {cert}; name the key that \
+                 the certificate was made for, and put the client's own certificate first"
+            ),
+            _ => Ok(()),
         }
     }
 }
@@ -162,6 +258,7 @@ impl Error for TlsConfigError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::CaRefused { cause, .. } => Some(cause),
+            Self::ClientCert { fault, .. } => fault.source(),
             _ => None,
         }
     }

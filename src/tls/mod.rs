@@ -4,7 +4,8 @@
 //! The cryptography is ring's, named explicitly: the process's default provider
 //! is neither asked nor set, so a second provider in the same program does no
 //! harm. Whom to trust has no default either: name a CA file, or the system's
-//! roots, or both.
+//! roots, or both. Pins narrow that down to the keys that a server may have, or
+//! stand for it. A client that the broker asks for a certificate shows its own.
 //!
 //! ```
 //! use mqtt_seal::tls::{TlsConfig, TlsConfigError};
@@ -29,26 +30,42 @@
 //! ```
 
 mod ca;
+mod client_cert;
 mod error;
+mod fault;
+mod form;
+mod pin;
 #[cfg(test)]
 mod tests;
+mod verifier;
 
-pub use error::{CaOrigin, TlsConfigError};
+pub use error::{CaOrigin, ClientOrigin, TlsConfigError};
+pub use fault::{CertFault, KeyFault};
+pub use pin::{PinMismatch, SpkiPin, SpkiPinError};
 
 use core::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::vec::Vec;
 
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion, WantsVerifier};
 
-/// How a TLS link is set up: the roots it trusts and the versions it speaks.
+use client_cert::{ClientCertSource, KeyBytes};
+use verifier::PinVerifier;
+
+/// How a TLS link is set up: whom it trusts, what it shows of itself and the versions it speaks.
 ///
 /// A clone shares the configuration and with it the store of sessions. Give
 /// clones, not rebuilt equals, to the connections of one client: a reconnect
 /// then resumes its session instead of verifying certificates anew.
+///
+/// A session that is resumed was verified when it began, under the same roots
+/// and pins: a configuration never changes, and no two share their sessions.
+/// What has happened since, as a certificate that expired, does not count.
 #[derive(Clone)]
 pub struct TlsConfig {
     client: Arc<ClientConfig>,
@@ -102,6 +119,9 @@ impl TlsVersions {
 pub struct TlsConfigBuilder {
     cas: Vec<CaSource>,
     system_roots: bool,
+    pins: Vec<SpkiPin>,
+    pin_alone: bool,
+    client_cert: Option<ClientCertSource>,
     versions: TlsVersions,
 }
 
@@ -134,6 +154,74 @@ impl TlsConfigBuilder {
         self
     }
 
+    /// Accepts the server only with this key, in addition to all other checks.
+    ///
+    /// Further calls add further pins, of which the server needs one: name that
+    /// of the next key before the server changes to it. Another key ends the
+    /// handshake with [`PinMismatch`].
+    ///
+    /// What counts is the server's own certificate; pins of its CAs do not match.
+    #[must_use]
+    pub fn pin(mut self, pin: SpkiPin) -> Self {
+        self.pins.push(pin);
+        self
+    }
+
+    /// Verifies the server by its pin and nothing else, for servers whose
+    /// certificate no CA has signed.
+    ///
+    /// The server must show that it holds the pinned key: the signature over the
+    /// handshake is checked as ever. Of its certificate nothing counts but that
+    /// key: **issuer, host name and dates are not looked at**, so a pinned key is
+    /// accepted on any host and for ever, until the pin is taken away here. There
+    /// is no way to revoke it at the server's end.
+    ///
+    /// ```
+    /// use mqtt_seal::tls::{SpkiPin, TlsConfig};
+    ///
+    /// let pin = SpkiPin::parse("sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")?;
+    /// let tls = TlsConfig::builder().pin(pin).verify_by_pin_alone().build()?;
+    /// # drop(tls);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn verify_by_pin_alone(mut self) -> Self {
+        self.pin_alone = true;
+        self
+    }
+
+    /// Shows the broker a certificate where it asks for one (mutual TLS).
+    ///
+    /// `cert_path` is PEM with the client's own certificate and behind it those
+    /// that lead to its CA, or the one certificate in DER. `key_path` is the
+    /// private key of the first: in PEM or DER, as PKCS #8, SEC1 or PKCS #1, not
+    /// encrypted; nobody but the owner may have access to the file. The content
+    /// decides which form it is, the names do not. A further call replaces both.
+    ///
+    /// Under TLS 1.2 the certificate is sent in clear.
+    ///
+    /// Memory that held the key is wiped, but for copies that the PEM reader and
+    /// ring make for themselves.
+    #[must_use]
+    pub fn client_cert(
+        mut self,
+        cert_path: impl Into<PathBuf>,
+        key_path: impl Into<PathBuf>,
+    ) -> Self {
+        let (cert, key) = (cert_path.into(), key_path.into());
+        self.client_cert = Some(ClientCertSource::Files { cert, key });
+        self
+    }
+
+    /// The same from memory. `key` is wiped; the copy is too, when the last clone
+    /// of the builder is dropped.
+    #[must_use]
+    pub fn client_cert_bytes(mut self, cert: &[u8], key: &mut [u8]) -> Self {
+        let (cert, key) = (cert.to_vec(), Arc::new(KeyBytes::take(key)));
+        self.client_cert = Some(ClientCertSource::Bytes { cert, key });
+        self
+    }
+
     /// Limits the TLS versions; without this call both are offered.
     #[must_use]
     pub fn versions(mut self, versions: TlsVersions) -> Self {
@@ -148,6 +236,9 @@ impl TlsConfigBuilder {
     /// # Errors
     ///
     /// In this order:
+    /// - [`NoPin`](TlsConfigError::NoPin),
+    ///   [`RootsBesidePinAlone`](TlsConfigError::RootsBesidePinAlone): the calls contradict each
+    ///   other
     /// - [`NoRoots`](TlsConfigError::NoRoots): neither a CA nor the system's roots were named
     /// - for each CA, in the order of the calls:
     ///   [`CaMissing`](TlsConfigError::CaMissing), [`CaUnreadable`](TlsConfigError::CaUnreadable),
@@ -158,10 +249,54 @@ impl TlsConfigBuilder {
     ///   [`CaNoCertificate`](TlsConfigError::CaNoCertificate),
     ///   [`CaRefused`](TlsConfigError::CaRefused)
     /// - [`NoSystemRoots`](TlsConfigError::NoSystemRoots): the system has none that can be used
+    /// - for the client's certificate:
+    ///   [`ClientFileMissing`](TlsConfigError::ClientFileMissing),
+    ///   [`ClientFileUnreadable`](TlsConfigError::ClientFileUnreadable),
+    ///   [`ClientCert`](TlsConfigError::ClientCert)
+    /// - for its key: the same two, [`ClientKey`](TlsConfigError::ClientKey),
+    ///   [`ClientKeyMismatch`](TlsConfigError::ClientKeyMismatch)
     pub fn build(&self) -> Result<TlsConfig, TlsConfigError> {
-        let client =
-            offering(self.versions).with_root_certificates(self.roots()?).with_no_client_auth();
+        let verifying = self.verifying()?;
+        let client = match &self.client_cert {
+            Some(source) => verifying.with_client_cert_resolver(source.load()?),
+            None => verifying.with_no_client_auth(),
+        };
         Ok(TlsConfig { client: Arc::new(client) })
+    }
+
+    fn verifying(&self) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsConfigError> {
+        let ring = Arc::new(rustls::crypto::ring::default_provider());
+        let chain = if self.pin_alone { self.no_chain()? } else { Some(self.chain(&ring)?) };
+        let algorithms = ring.signature_verification_algorithms;
+        let offering = offering(ring, self.versions);
+        Ok(match chain {
+            Some(chain) if self.pins.is_empty() => offering.with_webpki_verifier(chain),
+            chain => {
+                let verifier = PinVerifier::new(self.pins.clone(), chain, algorithms);
+                // Dangerous is who checks no signatures; this one does.
+                offering.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+            }
+        })
+    }
+
+    const fn no_chain(&self) -> Result<Option<Arc<WebPkiServerVerifier>>, TlsConfigError> {
+        if self.pins.is_empty() {
+            return Err(TlsConfigError::NoPin);
+        }
+        if !self.cas.is_empty() || self.system_roots {
+            return Err(TlsConfigError::RootsBesidePinAlone);
+        }
+        Ok(None)
+    }
+
+    fn chain(
+        &self,
+        ring: &Arc<CryptoProvider>,
+    ) -> Result<Arc<WebPkiServerVerifier>, TlsConfigError> {
+        let roots = Arc::new(self.roots()?);
+        let builder = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(ring));
+        // Without revocation lists, the one thing that it can lack is roots.
+        builder.build().map_err(|_| TlsConfigError::NoRoots)
     }
 
     fn roots(&self) -> Result<RootCertStore, TlsConfigError> {
@@ -182,8 +317,10 @@ impl TlsConfigBuilder {
     }
 }
 
-fn offering(versions: TlsVersions) -> ConfigBuilder<ClientConfig, WantsVerifier> {
-    let ring = Arc::new(rustls::crypto::ring::default_provider());
+fn offering(
+    ring: Arc<CryptoProvider>,
+    versions: TlsVersions,
+) -> ConfigBuilder<ClientConfig, WantsVerifier> {
     #[expect(clippy::expect_used, reason = "no input has a part in it")]
     ClientConfig::builder_with_provider(ring)
         .with_protocol_versions(&versions.in_rustls())

@@ -19,6 +19,12 @@ use tempfile::TempDir;
 
 use super::*;
 
+// base64 in tests comes with that feature
+#[cfg(all(unix, feature = "serde"))]
+mod client_cert;
+#[cfg(feature = "serde")]
+mod pin;
+
 type Ca = CertifiedIssuer<'static, KeyPair>;
 
 fn new_ca() -> Ca {
@@ -213,7 +219,7 @@ fn debug_of_a_builder_shows_no_bytes() {
     assert_eq!(
         format!("{builder:?}"),
         "TlsConfigBuilder { cas: [Bytes(..), File(\"ca.pem\")], system_roots: false, \
-         versions: Both }"
+         pins: [], pin_alone: false, client_cert: None, versions: Both }"
     );
 }
 
@@ -263,7 +269,7 @@ fn directory_is_unreadable() {
 
 #[test]
 fn file_beyond_the_limit_is_too_large() {
-    let (_dir, path) = file(&vec![b'#'; ca::MAX_CA_LEN + 1]);
+    let (_dir, path) = file(&vec![b'#'; form::MAX_CERTS_LEN + 1]);
     let error = TlsConfig::builder().ca_file(&path).build().unwrap_err();
     assert_eq!(error, TlsConfigError::CaTooLarge { origin: CaOrigin::File(path.clone()) });
     assert_eq!(
@@ -277,7 +283,7 @@ fn file_beyond_the_limit_is_too_large() {
 
 #[test]
 fn file_at_the_limit_is_read() {
-    let mut bytes = vec![b'\n'; ca::MAX_CA_LEN];
+    let mut bytes = vec![b'\n'; form::MAX_CERTS_LEN];
     let cert = new_ca().as_ref().pem();
     bytes[..cert.len()].copy_from_slice(cert.as_bytes());
     let (_dir, path) = file(&bytes);

@@ -1,7 +1,8 @@
-//! A certification authority of its own for each test, and servers' certificates
-//! good and bad. ECDSA over P-256, as rustls and OpenSSL both take it.
+//! A certification authority of its own for each test, servers' certificates good and bad, and
+//! those of clients. ECDSA over P-256, as rustls and OpenSSL both take it.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rcgen::{
@@ -23,6 +24,13 @@ pub(crate) struct ServerFiles {
     pub(crate) key: PathBuf,
 }
 
+/// What a client shows of itself where a server asks for it.
+pub(crate) struct ClientFiles {
+    pub(crate) cert: CertFiles,
+    /// The private key, PKCS #8 in PEM, for its owner alone.
+    pub(crate) key: PathBuf,
+}
+
 /// Two authorities, and servers of the first unless said otherwise. The files
 /// live as long as this value.
 pub(crate) struct Certs {
@@ -36,6 +44,9 @@ pub(crate) struct Certs {
     pub(crate) wrong_host: ServerFiles,
     /// Good but for its issuer: `other_ca`.
     pub(crate) of_other_ca: ServerFiles,
+    pub(crate) client: ClientFiles,
+    /// Good but for its issuer: `other_ca`.
+    pub(crate) client_of_other_ca: ClientFiles,
     _dir: TempDir,
 }
 
@@ -55,6 +66,8 @@ impl Certs {
             expired: write_server(dir, "expired", &expired, &ca),
             wrong_host: write_server(dir, "wrong-host", &server_params(&["other.example"]), &ca),
             of_other_ca: write_server(dir, "of-other-ca", &server_params(here), &other_ca),
+            client: write_client(dir, "client", &ca),
+            client_of_other_ca: write_client(dir, "client-of-other-ca", &other_ca),
             ca: write_cert(dir, "ca", ca.as_ref()),
             other_ca: write_cert(dir, "other-ca", other_ca.as_ref()),
             _dir: temp,
@@ -79,11 +92,30 @@ fn server_params(names: &[&str]) -> CertificateParams {
 }
 
 fn write_server(dir: &Path, name: &str, params: &CertificateParams, ca: &Ca) -> ServerFiles {
+    let (cert, key) = write_signed(dir, name, params, ca);
+    ServerFiles { cert, key }
+}
+
+fn write_client(dir: &Path, name: &str, ca: &Ca) -> ClientFiles {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let (cert, key) = write_signed(dir, name, &params, ca);
+    ClientFiles { cert, key }
+}
+
+fn write_signed(
+    dir: &Path,
+    name: &str,
+    params: &CertificateParams,
+    ca: &Ca,
+) -> (CertFiles, PathBuf) {
     let key = KeyPair::generate().unwrap();
     let cert = params.signed_by(&key, ca).unwrap();
     let key_file = dir.join(format!("{name}.key"));
     fs::write(&key_file, key.serialize_pem()).unwrap();
-    ServerFiles { cert: write_cert(dir, name, &cert), key: key_file }
+    fs::set_permissions(&key_file, Permissions::from_mode(0o600)).unwrap();
+    (write_cert(dir, name, &cert), key_file)
 }
 
 fn write_cert(dir: &Path, name: &str, cert: &Certificate) -> CertFiles {

@@ -30,6 +30,8 @@ const OPENSSL_1_2: &str = "openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsys
 pub(crate) struct Setup<'a> {
     pub(crate) server: &'a ServerFiles,
     pub(crate) tls: BrokerTls,
+    /// Insists on client certificates of this CA at the TLS listener.
+    pub(crate) client_ca: Option<&'a Path>,
     /// Whether messages and sessions outlive `stop`.
     pub(crate) persistence: bool,
     /// Further lines of mosquitto.conf.
@@ -38,7 +40,7 @@ pub(crate) struct Setup<'a> {
 
 impl<'a> Setup<'a> {
     pub(crate) fn new(server: &'a ServerFiles) -> Self {
-        Self { server, tls: BrokerTls::Both, persistence: false, lines: &[] }
+        Self { server, tls: BrokerTls::Both, client_ca: None, persistence: false, lines: &[] }
     }
 }
 
@@ -142,6 +144,9 @@ impl Mosquitto {
         }
         writeln!(config, "listener {tcp} 127.0.0.1").unwrap();
         writeln!(config, "listener {tls} 127.0.0.1\ncertfile {cert}\nkeyfile {key}").unwrap();
+        if let Some(ca) = setup.client_ca {
+            writeln!(config, "cafile {}\nrequire_certificate true", ca.display()).unwrap();
+        }
         // The older version alone is up to OpenSSL: see `OPENSSL_1_2`.
         if let BrokerTls::Only13 = setup.tls {
             config.push_str("tls_version tlsv1.3\n");

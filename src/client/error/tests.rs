@@ -1,5 +1,7 @@
 use super::*;
 use std::string::ToString;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 
 #[test]
 fn config_errors_say_what_and_what_to_do() {
@@ -100,6 +102,7 @@ fn certificate_faults_are_told_apart() {
         (CertificateFault::WrongName, "it was made for another host"),
         (CertificateFault::BadSignature, "its signature is wrong"),
         (CertificateFault::Revoked, "it was revoked"),
+        (CertificateFault::Pin, "its key is none of those pinned"),
         (CertificateFault::Other, "it is damaged or not meant for this use"),
     ] {
         let text = std::format!("the broker's certificate was not accepted: {text}");
@@ -130,6 +133,7 @@ fn certificate_errors_are_dug_out_of_io_errors() {
         (E::BadSignature, CertificateFault::BadSignature),
         (E::Revoked, CertificateFault::Revoked),
         (E::BadEncoding, CertificateFault::Other),
+        (E::Other(rustls::OtherError(Arc::new(fmt::Error))), CertificateFault::Other),
     ] {
         let tls = rustls::Error::InvalidCertificate(error);
         let io = io::Error::new(io::ErrorKind::InvalidData, tls);

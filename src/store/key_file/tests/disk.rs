@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::session::{Entropy, NoEntropy};
-use std::fs;
+use std::{fs, io};
 
 #[test]
 fn read_names_what_is_wrong_with_the_file() {
