@@ -204,3 +204,429 @@ async fn carried_properties_are_hidden_and_bound_ones_are_not() {
         }
     }
 }
+
+/// What the sealed payload of a message is on the broker, published before anyone listens.
+async fn sealed(broker: &Mosquitto, topic: &str, properties: PublishProperties) -> Vec<u8> {
+    let seen = PlainSub::start(broker, topic);
+    let (writer, mut events) = client("writer", broker.tcp_port());
+    let sent = writer.publish_with_properties(topic, QoS::AtLeastOnce, false, MARKER, properties);
+    sent.await.unwrap();
+    writer.disconnect().await.unwrap();
+    while next(&mut events).await.is_some() {}
+    seen.wait_for(1).remove(0).payload
+}
+
+/// Publishes with MQTT 5 properties, as somebody without keys.
+fn publish_with(broker: &Mosquitto, topic: &str, payload: &[u8], properties: &[&[&str]]) {
+    let mut args = vec!["-V", "mqttv5"];
+    for property in properties {
+        args.extend(["-D", "publish"]);
+        args.extend_from_slice(property);
+    }
+    assert!(mosquitto_pub(broker.tcp_port(), topic, payload, &args), "{}", broker.log());
+}
+
+#[tokio::test]
+async fn forged_outer_properties_are_discarded_under_carry() {
+    let broker = broker_with(&[]);
+    for (id, properties) in [("with", all_properties()), ("without", PublishProperties::default())]
+    {
+        let topic = "carry/".to_owned() + id;
+        let payload = sealed(&broker, &topic, properties).await;
+        let (reader, mut events) = client("reader", broker.tcp_port());
+        subscribed(&reader, &mut events, &topic).await;
+        let forged: &[&[&str]] = &[
+            &["response-topic", "carry/forged"],
+            &["correlation-data", "forged"],
+            &["content-type", "forged"],
+            &["user-property", "forged", "forged"],
+        ];
+        publish_with(&broker, &topic, &payload, forged);
+        let message = message(&mut events).await;
+        assert_eq!(message.payload, MARKER.as_bytes());
+        assert_eq!(is_all(&message), id == "with");
+        assert_eq!(message.properties.iter().count() > 0, id == "with");
+    }
+}
+
+#[tokio::test]
+async fn changed_properties_are_not_authentic_under_bind() {
+    let broker = broker_with(&[]);
+    let topic = "bind/a";
+    let bound = PublishProperties {
+        content_type: Some("right".into()),
+        user_properties: vec![("k".into(), "v".into())],
+        payload_format_indicator: Some(1),
+        ..PublishProperties::default()
+    };
+    let payload = sealed(&broker, topic, bound).await;
+    let (reader, mut events) = client("reader", broker.tcp_port());
+    subscribed(&reader, &mut events, topic).await;
+    let (right, user) = (["content-type", "right"], ["user-property", "k", "v"]);
+    let forged: [&[&[&str]]; 5] = [
+        &[],
+        &[&right],
+        &[&["content-type", "wrong"], &user],
+        &[&right, &user, &user],
+        &[&right, &user, &["response-topic", "bind/forged"]],
+    ];
+    for properties in forged {
+        publish_with(&broker, topic, &payload, properties);
+        let rejected = rejected(&mut events).await;
+        assert_eq!(rejected, (topic.into(), OpenError::NotAuthentic), "{properties:?}");
+    }
+    publish_with(&broker, topic, &payload, &[&right, &user]);
+    let message = message(&mut events).await;
+    assert_eq!(message.properties.content_type.as_deref(), Some("right"));
+    assert_eq!(message.properties.payload_format, Some(true));
+}
+
+#[tokio::test]
+async fn ignored_properties_are_those_of_the_packet_and_nobody_is_answered_by_them() {
+    let broker = broker_with(&[]);
+    let payload = sealed(&broker, "ignore/a", all_properties()).await;
+    let (reader, mut events) = client("reader", broker.tcp_port());
+    subscribed(&reader, &mut events, "ignore/a").await;
+    publish_with(&broker, "ignore/a", &payload, &[&["response-topic", "carry/forged"]]);
+    let message = message(&mut events).await;
+    assert_eq!(message.properties.response_topic.as_deref(), Some("carry/forged"));
+    // the format indicator came inside
+    assert_eq!(message.properties.payload_format, Some(true));
+    let answered = reader.reply(&message, QoS::AtLeastOnce, MARKER).await;
+    assert_eq!(answered, Err(ClientError::Reply(ReplyError::NotAuthentic)));
+}
+
+#[tokio::test]
+async fn carried_properties_reach_a_subscriber_of_mqtt_3() {
+    let broker = broker_with(&[]);
+    let (reader, mut read) = client_v4("reader", broker.tcp_port());
+    let (writer, mut written) = client("writer", broker.tcp_port());
+    subscribed(&reader, &mut read, "carry/#").await;
+    let sent = writer.publish_with_properties(
+        "carry/a",
+        QoS::ExactlyOnce,
+        false,
+        MARKER,
+        all_properties(),
+    );
+    sent.await.unwrap();
+    let message_4 = message(&mut read).await;
+    assert_eq!(message_4.payload, MARKER.as_bytes());
+    assert!(is_all(&message_4), "{message_4:?}");
+    assert_eq!(message_4.delivery.properties(&[]).count(), 6);
+    // and back, without any
+    subscribed(&writer, &mut written, "bind/#").await;
+    reader.publish("bind/a", QoS::AtLeastOnce, false, MARKER).await.unwrap();
+    let message_5 = message(&mut written).await;
+    assert_eq!(message_5.payload, MARKER.as_bytes());
+    assert_eq!(message_5.properties.iter().count(), 0);
+}
+
+#[tokio::test]
+async fn answers_go_to_the_response_topic_with_the_correlation_data() {
+    let broker = broker_with(&[]);
+    let (asking, mut answers) = client("asking", broker.tcp_port());
+    let (answering, mut asked) = client("answering", broker.tcp_port());
+    subscribed(&asking, &mut answers, "carry/answers").await;
+    subscribed(&answering, &mut asked, "+/ask").await;
+    for topic in ["carry/ask", "bind/ask", "clear/ask"] {
+        let sent =
+            asking.publish_with_properties(topic, QoS::AtLeastOnce, false, "?", all_properties());
+        sent.await.unwrap();
+        let request = message(&mut asked).await;
+        answering.reply(&request, QoS::AtLeastOnce, MARKER).await.unwrap();
+        let answer = message(&mut answers).await;
+        assert_eq!((answer.topic.as_str(), answer.payload), ("carry/answers", MARKER.into()));
+        let data = answer.properties.correlation_data.as_deref();
+        assert_eq!(data, Some(&b"correlation-marker"[..]));
+        assert_eq!(answer.delivery.protection, Protection::Sealed);
+    }
+    for (response_topic, error) in [
+        (None, ReplyError::NoResponseTopic),
+        (Some("clear/answers"), ReplyError::NotSealed),
+        (Some("no/rule"), ReplyError::Refused),
+    ] {
+        let ask = PublishProperties {
+            response_topic: response_topic.map(String::from),
+            ..PublishProperties::default()
+        };
+        let sent = asking.publish_with_properties("carry/ask", QoS::AtLeastOnce, false, "?", ask);
+        sent.await.unwrap();
+        let request = message(&mut asked).await;
+        let answered = answering.try_reply(&request, QoS::AtLeastOnce, MARKER);
+        assert_eq!(answered, Err(ClientError::Reply(error)));
+    }
+}
+
+#[tokio::test]
+async fn properties_that_only_brokers_set_are_refused() {
+    let (client, _events) = client("writer", 1);
+    let alias = PublishProperties { topic_alias: Some(1), ..PublishProperties::default() };
+    let id =
+        PublishProperties { subscription_identifiers: vec![1], ..PublishProperties::default() };
+    let format =
+        PublishProperties { payload_format_indicator: Some(2), ..PublishProperties::default() };
+    for (properties, fault) in [
+        (alias, PropertyFault::TopicAlias),
+        (id, PropertyFault::SubscriptionIdentifier),
+        (format, PropertyFault::PayloadFormat),
+    ] {
+        let sent =
+            client.try_publish_with_properties("carry/a", QoS::AtMostOnce, false, "", properties);
+        assert_eq!(sent, Err(ClientError::Property(fault)));
+    }
+    let wildcard =
+        PublishProperties { response_topic: Some("a/#".into()), ..PublishProperties::default() };
+    let sent = client.publish_with_properties("carry/a", QoS::AtMostOnce, false, "", wildcard);
+    assert!(matches!(sent.await, Err(ClientError::Seal(SealError::Property(_)))));
+}
+
+#[tokio::test]
+async fn what_the_broker_has_no_room_for_is_told_and_the_connection_lives() {
+    let broker = broker_with(&["max_packet_size 200"]);
+    let (client, mut events) = client("both", broker.tcp_port());
+    subscribed(&client, &mut events, "+/a").await;
+    let long = PublishProperties {
+        user_properties: vec![("k".into(), "v".repeat(200))],
+        ..PublishProperties::default()
+    };
+    let none = PublishProperties::default();
+    for (topic, len, properties) in
+        [("clear/a", 200, none.clone()), ("carry/a", 160, none), ("bind/a", 1, long)]
+    {
+        let text = vec![7; len];
+        let sent = client.publish_with_properties(topic, QoS::AtLeastOnce, false, text, properties);
+        sent.await.unwrap();
+        let (failed, reason) = failed(&mut events).await;
+        assert_eq!(failed, topic);
+        assert!(matches!(reason, ClientError::TooLarge { max: 200, .. }), "{reason:?}");
+    }
+    let filter = "carry/".to_owned() + &"x".repeat(200);
+    client.subscribe(filter.clone(), QoS::AtLeastOnce).await.unwrap();
+    wait_for(&mut events, |event| match event {
+        Event::SubscribeFailed { filter: failed, .. } => (failed == filter).then_some(()),
+        Event::LinkDown { error, .. } => panic!("the link went down: {error}"),
+        _ => None,
+    })
+    .await;
+    // 2 bytes of header, 2 and 7 of the topic, 2 of the packet ID, 1 of the properties
+    client.publish("clear/a", QoS::AtLeastOnce, false, vec![7; 185]).await.unwrap();
+    assert_eq!(message(&mut events).await.payload.len(), 185);
+    client.publish("clear/a", QoS::AtLeastOnce, false, vec![7; 186]).await.unwrap();
+    assert_eq!(failed(&mut events).await.1, ClientError::TooLarge { len: 201, max: 200 });
+}
+
+#[tokio::test]
+async fn refused_message_is_told_with_its_reason_and_the_next_arrives() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let acl = dir.path().join("acl");
+    std::fs::write(&acl, "topic read #\ntopic write carry/#\n").unwrap();
+    let broker = broker_with(&[&format!("acl_file {}", acl.display())]);
+    let (client, mut events) = client("both", broker.tcp_port());
+    subscribed(&client, &mut events, "carry/#").await;
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        client.publish("clear/a", qos, false, MARKER).await.unwrap();
+        let refused = ClientError::Refused(PublishRefusal::NotAuthorized);
+        assert_eq!(failed(&mut events).await, ("clear/a".into(), refused));
+        client.publish("carry/a", qos, false, MARKER).await.unwrap();
+        let message = message(&mut events).await;
+        assert_eq!(message.payload, MARKER.as_bytes());
+        client.ack(&message).await.unwrap();
+    }
+    // what was refused is done with
+    client.disconnect().await.unwrap();
+    while next(&mut events).await.is_some() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_connections_lose_nothing() {
+    const MESSAGES: usize = 300;
+    let broker = broker_with(&["max_inflight_messages 1000"]);
+    let relay = Relay::start(broker.tcp_port()).await;
+    let mqtt = MqttOptions::new("reader", "localhost", broker.tcp_port());
+    let options_of_reader = options().tcp(mqtt).auto_ack(true);
+    let (reader, mut events) = AsyncClient::new(guard(), options_of_reader, 10).unwrap();
+    subscribed(&reader, &mut events, "carry/#").await;
+    let (writer, mut written) = client("writer", relay.port());
+    let publish = tokio::spawn(async move {
+        for number in 0..MESSAGES {
+            let qos = LEVELS[1 + number % 2];
+            let text = number.to_string();
+            let sent =
+                writer.publish_with_properties("carry/a", qos, false, text, all_properties());
+            sent.await.unwrap();
+        }
+        writer.disconnect().await.unwrap();
+    });
+    let mut numbers = BTreeSet::new();
+    while numbers.len() < MESSAGES {
+        // repetitions of what had come through are rejected as such
+        if let Some(Event::Message(message)) = next(&mut events).await {
+            assert!(is_all(&message));
+            let text = String::from_utf8(message.payload).unwrap();
+            assert!(numbers.insert(text.parse::<usize>().unwrap()), "{text} twice");
+            if numbers.len() % 60 == 30 {
+                relay.cut().await;
+            }
+        }
+    }
+    publish.await.unwrap();
+    let mut downs = 0;
+    while let Some(event) = next(&mut written).await {
+        downs += usize::from(matches!(event, Event::LinkDown { .. }));
+    }
+    assert!(downs >= 2, "cut {downs} times");
+}
+
+#[tokio::test]
+async fn topic_that_is_none_is_named_acknowledged_and_the_next_message_arrives() {
+    let broker = FakeBroker::start().await;
+    let (client, mut events) = client("reader", broker.port());
+    let mut connection = broker.accept(&[]).await;
+    for (id, topic, error) in [
+        (1, &b"clear/\xff"[..], TopicError::NotUtf8),
+        (2, b"", TopicError::Empty),
+        (3, b"clear/#", TopicError::Wildcard),
+        (4, b"clear/\0", TopicError::Nul),
+    ] {
+        let publish = publish_packet(topic, id, &[], b"text");
+        connection.send(0x32, &publish).await;
+        let (told, reason) = rejected(&mut events).await;
+        assert_eq!(reason, OpenError::Topic(error));
+        assert_eq!(told, String::from_utf8_lossy(topic));
+        let (first, body) = connection.receive().await;
+        assert_eq!((first, &body[..2]), (0x40, &id.to_be_bytes()[..]));
+    }
+    connection.send(0x32, &publish_packet(b"clear/a", 5, &[], b"text")).await;
+    let message = message(&mut events).await;
+    assert_eq!(message.payload, b"text");
+    client.ack(&message).await.unwrap();
+    assert_eq!(connection.receive().await.0, 0x40);
+}
+
+#[tokio::test]
+async fn alias_and_subscription_identifier_end_the_connection_and_the_link_goes_on() {
+    let broker = FakeBroker::start().await;
+    let (_client, mut events) = client("reader", broker.port());
+    for (topic, properties) in [
+        // the alias is known to nobody
+        (&b""[..], &[0x23, 0, 1][..]),
+        (b"clear/a", &[0x23, 0, 1]),
+        (b"clear/a", &[0x0b, 1]),
+        // of several, bytes are left in front of the payload
+        (b"clear/a", &[0x0b, 1, 0x0b, 2, 0x0b, 3]),
+    ] {
+        let mut connection = broker.accept(&[]).await;
+        link_up(&mut events).await;
+        connection.send(0x32, &publish_packet(topic, 1, properties, b"text")).await;
+        assert_eq!(link_down(&mut events).await, LinkError::NotAskedFor);
+    }
+}
+
+#[tokio::test]
+async fn no_alias_and_no_session_is_asked_for() {
+    let broker = FakeBroker::start().await;
+    let (_client, _events) = client("reader", broker.port());
+    let (flags, properties) = broker.connect().await;
+    assert_eq!(flags, 2, "clean start and nothing else");
+    // session expiry 0, maximum packet size, topic alias maximum 0
+    assert_eq!(properties[..5], [0x11, 0, 0, 0, 0]);
+    assert_eq!((properties[5], properties[10..].to_vec()), (0x27, vec![0x22, 0, 0]));
+}
+
+#[tokio::test]
+async fn receive_maximum_narrows_the_window_and_nothing_else() {
+    let broker = FakeBroker::start().await;
+    let (client, mut events) = client("both", broker.port());
+    let mut connection = broker.accept(&[0x21, 0, 1]).await;
+    for text in ["first", "second"] {
+        client.publish("clear/a", QoS::AtLeastOnce, false, text).await.unwrap();
+    }
+    let (_, first) = connection.receive().await;
+    assert!(contains(&first, b"first"));
+    // the second one waits, and an acknowledgement does not
+    connection.send(0x32, &publish_packet(b"clear/b", 9, &[], b"text")).await;
+    let message = message(&mut events).await;
+    client.ack(&message).await.unwrap();
+    assert_eq!(connection.receive().await.0, 0x40);
+    let id = [first[9], first[10]];
+    connection.send(0x40, &id).await;
+    let (_, second) = connection.receive().await;
+    assert!(contains(&second, b"second"));
+    // an ID of its own: the broker may still be busy with the one before
+    assert_ne!([second[9], second[10]], id);
+}
+
+#[tokio::test]
+async fn quality_and_retain_beyond_the_broker_are_told() {
+    let broker = FakeBroker::start().await;
+    let (client, mut events) = client("writer", broker.port());
+    let mut connection = broker.accept(&[0x24, 1, 0x25, 0]).await;
+    client.publish("clear/a", QoS::ExactlyOnce, false, MARKER).await.unwrap();
+    client.publish("clear/b", QoS::AtLeastOnce, true, MARKER).await.unwrap();
+    client.publish("clear/c", QoS::AtLeastOnce, false, MARKER).await.unwrap();
+    let max = QoS::AtLeastOnce;
+    assert_eq!(failed(&mut events).await, ("clear/a".into(), ClientError::QoS { max }));
+    assert_eq!(failed(&mut events).await, ("clear/b".into(), ClientError::NoRetain));
+    assert!(contains(&connection.receive().await.1, b"clear/c"));
+}
+
+#[tokio::test]
+async fn many_refusals_of_qos_2_do_not_stop_the_link() {
+    const MESSAGES: usize = 60;
+    let broker = FakeBroker::start().await;
+    let mut mqtt = MqttOptions::new("writer", "localhost", broker.port());
+    mqtt.set_outgoing_inflight_upper_limit(1);
+    let (client, mut events) = AsyncClient::new(guard(), options().tcp(mqtt), 100).unwrap();
+    for number in 0..MESSAGES {
+        let topic = "clear/".to_owned() + &number.to_string();
+        client.publish(topic, QoS::ExactlyOnce, false, MARKER).await.unwrap();
+    }
+    let refuse = tokio::spawn(async move {
+        loop {
+            let mut connection = broker.accept(&[]).await;
+            while let Some((_, body)) = connection.try_receive().await {
+                let id = 2 + usize::from(body[1]);
+                connection.send(0x50, &[body[id], body[id + 1], 0x97]).await;
+            }
+        }
+    });
+    let (mut refused, mut downs) = (BTreeSet::new(), Vec::new());
+    while refused.len() < MESSAGES {
+        match next(&mut events).await {
+            Some(Event::PublishFailed { topic, reason, .. }) => {
+                assert_eq!(reason, ClientError::Refused(PublishRefusal::QuotaExceeded));
+                assert!(refused.insert(topic));
+            }
+            Some(Event::LinkDown { error, .. }) => downs.push(error),
+            _ => {}
+        }
+    }
+    refuse.abort();
+    assert!(!downs.is_empty());
+    assert!(downs.iter().all(|error| *error == LinkError::ManyRefused), "{downs:?}");
+}
+
+#[tokio::test]
+async fn keep_alive_of_zero_from_the_broker_does_not_end_the_connection() {
+    let broker = FakeBroker::start().await;
+    let (client, mut events) = client("writer", broker.port());
+    let mut connection = broker.accept(&[0x13, 0, 0]).await;
+    link_up(&mut events).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    client.publish("clear/a", QoS::AtLeastOnce, false, MARKER).await.unwrap();
+    while connection.receive().await.0 >> 4 != 3 {}
+}
+
+#[tokio::test]
+async fn reason_of_the_broker_for_ending_a_connection_is_told() {
+    let broker = FakeBroker::start().await;
+    let (_client, mut events) = client("reader", broker.port());
+    for (code, ending) in
+        [(0x8b, Ending::Unavailable), (0x8e, Ending::TakenOver), (0x95, Ending::Limit)]
+    {
+        let mut connection = broker.accept(&[]).await;
+        connection.send(0xe0, &[code, 0]).await;
+        assert_eq!(link_down(&mut events).await, LinkError::Ended(ending));
+    }
+}

@@ -26,12 +26,27 @@ impl FakeBroker {
         self.listener.local_addr().unwrap().port()
     }
 
-    /// Takes the next connection and answers its CONNECT with these properties.
-    pub(crate) async fn accept(&self, properties: &[u8]) -> FakeConnection {
+    /// The flags and the properties of the next CONNECT.
+    pub(crate) async fn connect(&self) -> (u8, Vec<u8>) {
+        let (_, body) = self.next().await.1;
+        // the protocol's name and version, flags, keep-alive, length of the properties
+        let (flags, len) = (body[7], usize::from(body[10]));
+        (flags, body[11..11 + len].to_vec())
+    }
+
+    async fn next(&self) -> (FakeConnection, (u8, Vec<u8>)) {
         let accepted = tokio::time::timeout(DEADLINE, self.listener.accept()).await;
         let (stream, _) = accepted.expect("nobody connected").unwrap();
+        stream.set_nodelay(true).unwrap();
         let mut connection = FakeConnection { stream };
-        assert_eq!(connection.receive().await.0 >> 4, 1);
+        let connect = connection.receive().await;
+        assert_eq!(connect.0 >> 4, 1);
+        (connection, connect)
+    }
+
+    /// Takes the next connection and answers its CONNECT with these properties.
+    pub(crate) async fn accept(&self, properties: &[u8]) -> FakeConnection {
+        let (mut connection, _) = self.next().await;
         let len = u8::try_from(properties.len()).unwrap();
         connection.send(0x20, &[&[0, 0, len], properties].concat()).await;
         connection
@@ -41,15 +56,20 @@ impl FakeBroker {
 impl FakeConnection {
     /// The next packet: first byte and body.
     pub(crate) async fn receive(&mut self) -> (u8, Vec<u8>) {
+        self.try_receive().await.expect("the client closed the connection")
+    }
+
+    /// The next packet; `None` when the client closed the connection.
+    pub(crate) async fn try_receive(&mut self) -> Option<(u8, Vec<u8>)> {
         let packet = tokio::time::timeout(DEADLINE, self.read_packet()).await;
         packet.expect("no packet came")
     }
 
-    async fn read_packet(&mut self) -> (u8, Vec<u8>) {
-        let first = self.stream.read_u8().await.unwrap();
+    async fn read_packet(&mut self) -> Option<(u8, Vec<u8>)> {
+        let first = self.stream.read_u8().await.ok()?;
         let (mut len, mut shift) = (0, 0);
         loop {
-            let byte = self.stream.read_u8().await.unwrap();
+            let byte = self.stream.read_u8().await.ok()?;
             len |= usize::from(byte & 0x7f) << shift;
             shift += 7;
             if byte & 0x80 == 0 {
@@ -57,8 +77,8 @@ impl FakeConnection {
             }
         }
         let mut body = vec![0; len];
-        self.stream.read_exact(&mut body).await.unwrap();
-        (first, body)
+        self.stream.read_exact(&mut body).await.ok()?;
+        Some((first, body))
     }
 
     /// Sends a packet of less than 128 bytes of body.
