@@ -12,6 +12,7 @@ use crate::policy::Link;
 /// Something that happened.
 #[derive(Debug)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "nearly all events are the large one")]
 pub enum Event {
     /// A message that the policy lets through; a sealed one was opened. Acknowledge it when it is
     /// dealt with.

@@ -69,6 +69,7 @@ impl Inbox {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "taken apart at once")]
 enum Next {
     Event(Event),
     Wait,

@@ -247,7 +247,7 @@ impl Mqtt for V5 {
         let max_incoming = u32::try_from(setup.max_incoming).unwrap_or(u32::MAX).max(1);
         let mut network = options.network_options();
         network.set_tcp_nodelay(true);
-        let kept = options.connect_properties().unwrap_or_else(ConnectProperties::new);
+        let kept = options.connect_properties().unwrap_or_default();
         options
             .set_manual_acks(true)
             .set_clean_start(true)
@@ -547,8 +547,10 @@ fn refusal(code: ConnectReturnCode) -> LinkError {
         | C::PayloadFormatInvalid
         | C::RetainNotSupported
         | C::QoSNotSupported => Refusal::Will,
-        C::UnspecifiedError | C::ImplementationSpecificError => Refusal::Other,
-        C::MalformedPacket | C::ProtocolError => Refusal::Other,
+        C::UnspecifiedError
+        | C::ImplementationSpecificError
+        | C::MalformedPacket
+        | C::ProtocolError => Refusal::Other,
         // a refusal with the code of success is none
         C::Success => return LinkError::Protocol,
     })
