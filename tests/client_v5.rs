@@ -1,7 +1,11 @@
 //! The rumqttc adapter for MQTT 5 against a real Mosquitto.
 #![cfg(all(feature = "rumqttc", feature = "tls"))]
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-#![allow(clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

@@ -40,7 +40,8 @@ const VERSIONS: [TlsVersions; 2] = [TlsVersions::Tls12Only, TlsVersions::Tls13On
 fn connect(port: u16, tls: &TlsConfigBuilder, versions: TlsVersions) -> (AsyncClient, EventLoop) {
     let rule = Rule::sealed(["#"]).transport(Transport::Tls).build().unwrap();
     let grant = Grant::shared(&SharedKey::take(&mut [7; 32]), "test");
-    let guard = Guard::new(Policy::new(vec![rule]), Keyring::new(vec![grant]), Links::Tls).unwrap();
+    let guard = Guard::new(Policy::new(vec![rule]), Keyring::new(vec![grant.unwrap()]), Links::Tls)
+        .unwrap();
     let pause = Duration::from_millis(20);
     let config = tls.clone().versions(versions).build().unwrap();
     let options = ClientOptions::new()

@@ -3,9 +3,9 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use mqtt_seal::guard::Protection;
+use mqtt_seal::client::{AsyncClient, Event, EventLoop, Message};
+use mqtt_seal::guard::{Protection, QoS};
 use mqtt_seal::policy::Link;
-use mqtt_seal::rumqttc_v4::{AsyncClient, Event, EventLoop, Message, QoS};
 use tokio::time::timeout;
 
 /// The reading.
@@ -55,10 +55,10 @@ impl Cell {
     }
 
     /// Publishes `count` readings and waits for all of them at the other end.
-    pub(crate) async fn run(
+    pub(crate) async fn run<V>(
         self,
-        publisher: &AsyncClient,
-        subscriber: &AsyncClient,
+        publisher: &AsyncClient<V>,
+        subscriber: &AsyncClient<V>,
         events: &mut EventLoop,
         count: usize,
     ) -> Result<Outcome, Box<dyn Error>> {
@@ -92,9 +92,9 @@ impl Cell {
     }
 
     /// Counts messages, and those that are what was sent, protected as the rule says.
-    async fn receive(
+    async fn receive<V>(
         self,
-        client: &AsyncClient,
+        client: &AsyncClient<V>,
         events: &mut EventLoop,
         count: usize,
     ) -> (usize, usize) {

@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release --example sensor` brings its own broker. Against another one:
 //! `cargo run --release --example sensor -- --tcp localhost:1883 --tls localhost:8883 --ca ca.pem`
+//! With `--protocol v5` the clients speak MQTT 5.
 
 #![allow(
     clippy::print_stdout,
@@ -14,21 +15,23 @@
 mod args;
 mod broker;
 mod cell;
+mod protocol;
 mod witness;
 
 use std::error::Error;
 use std::process::ExitCode;
 
+use mqtt_seal::client::EventLoop;
 use mqtt_seal::guard::Guard;
 use mqtt_seal::keyring::{Grant, Keyring};
 use mqtt_seal::policy::{Links, Policy, Rule, Transport};
-use mqtt_seal::rumqttc_v4::{AsyncClient, ClientOptions, EventLoop};
 use mqtt_seal::secret::SharedKey;
 use mqtt_seal::tls::TlsConfig;
-use rumqttc::MqttOptions;
+use mqtt_seal::{rumqttc_v4, rumqttc_v5};
 
 use args::{Address, Args};
 use cell::Cell;
+use protocol::{Protocol, Version};
 use witness::Witness;
 
 /// Where the broker is and how its certificate is checked.
@@ -42,7 +45,7 @@ struct Broker {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
+    match start().await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -52,13 +55,20 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Runs the four cells; `true` if nothing is missing.
-async fn run() -> Result<bool, Box<dyn Error>> {
+async fn start() -> Result<bool, Box<dyn Error>> {
     let args = Args::parse(std::env::args().skip(1))?;
     let broker = connect_to(&args).await?;
+    match args.protocol {
+        Version::V4 => run::<rumqttc_v4::V4>(&broker, args.count).await,
+        Version::V5 => run::<rumqttc_v5::V5>(&broker, args.count).await,
+    }
+}
+
+/// Runs the four cells; `true` if nothing is missing.
+async fn run<P: Protocol>(broker: &Broker, count: usize) -> Result<bool, Box<dyn Error>> {
     let mut witness = Witness::start(&broker.tcp).await?;
-    let (publisher, publisher_events) = client("publisher", &broker)?;
-    let (subscriber, mut events) = client("subscriber", &broker)?;
+    let (publisher, publisher_events) = P::client("publisher", guard()?, broker)?;
+    let (subscriber, mut events) = P::client("subscriber", guard()?, broker)?;
     tokio::spawn(drain(publisher_events));
 
     println!(
@@ -67,7 +77,7 @@ async fn run() -> Result<bool, Box<dyn Error>> {
     );
     let mut complete = true;
     for cell in Cell::ALL {
-        let outcome = cell.run(&publisher, &subscriber, &mut events, args.count).await?;
+        let outcome = cell.run(&publisher, &subscriber, &mut events, count).await?;
         let seen = witness.first(cell.topic()).await?;
         println!(
             "{:<12} {:>20}  {:<46} {:>+4} B {:>7.3} s",
@@ -77,7 +87,7 @@ async fn run() -> Result<bool, Box<dyn Error>> {
             seen.len().abs_diff(cell::PAYLOAD.len()),
             outcome.time.as_secs_f64(),
         );
-        complete &= outcome.verified == args.count && outcome.delivered == args.count;
+        complete &= outcome.verified == count && outcome.delivered == count;
         complete &= cell.looks_right(&seen);
     }
     publisher.disconnect().await?;
@@ -112,17 +122,6 @@ fn guard() -> Result<Guard, Box<dyn Error>> {
     let shared = SharedKey::take(&mut b"32 bytes for an example, no more".to_owned());
     let keyring = Keyring::new(vec![Grant::shared(&shared, "example")?]);
     Ok(Guard::new(policy, keyring, Links::Both)?)
-}
-
-fn client(name: &str, broker: &Broker) -> Result<(AsyncClient, EventLoop), Box<dyn Error>> {
-    let mqtt = |link: &str, address: &Address| {
-        let id = format!("mqtt-seal-{name}-{link}-{}", std::process::id());
-        MqttOptions::new(id, &address.host, address.port)
-    };
-    let options = ClientOptions::new()
-        .tcp(mqtt("tcp", &broker.tcp))
-        .tls(mqtt("tls", &broker.tls), broker.config.client_config());
-    Ok(AsyncClient::new(guard()?, options, 100)?)
 }
 
 /// The publisher has nothing to receive; what goes wrong is still told.

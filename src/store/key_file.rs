@@ -54,6 +54,7 @@ mod share;
 mod write;
 
 use alloc::{string::String, vec::Vec};
+use std::fs::Metadata;
 use std::path::Path;
 
 use zeroize::Zeroizing;
@@ -146,14 +147,22 @@ fn from_path(path: &Path) -> Result<KeyFile, KeyFileError> {
 }
 
 fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
-    private_file::read(path, MAX_FILE_LEN).map_err(|error| match error {
+    private_file::read(path, MAX_FILE_LEN).map_err(|error| refused(path, error))
+}
+
+fn check_file(path: &Path, metadata: &Metadata) -> Result<(), KeyFileError> {
+    private_file::check(metadata, MAX_FILE_LEN).map_err(|error| refused(path, error))
+}
+
+fn refused(path: &Path, error: PrivateFileError) -> KeyFileError {
+    match error {
         PrivateFileError::Io(error) => KeyFileError::unreadable(path, &error),
         PrivateFileError::NotAFile => KeyFileError::NotAFile { path: path.into() },
         PrivateFileError::Permissions { mode } => {
             KeyFileError::Permissions { path: path.into(), mode }
         }
         PrivateFileError::TooLong => KeyFileError::TooLong { path: path.into() },
-    })
+    }
 }
 
 fn from_text(text: &str) -> Parsed<KeyFile> {

@@ -45,7 +45,8 @@ pub(crate) fn read(path: &Path, max_len: u64) -> Result<Zeroizing<Vec<u8>>, Priv
     Ok(bytes)
 }
 
-fn check(metadata: &Metadata, max_len: u64) -> Result<(), PrivateFileError> {
+/// Checks what is to be read, or replaced.
+pub(super) fn check(metadata: &Metadata, max_len: u64) -> Result<(), PrivateFileError> {
     if !metadata.is_file() {
         return Err(PrivateFileError::NotAFile);
     }

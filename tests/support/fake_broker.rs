@@ -31,7 +31,7 @@ impl FakeBroker {
         let (_, body) = self.next().await.1;
         // the protocol's name and version, flags, keep-alive, length of the properties
         let (flags, len) = (body[7], usize::from(body[10]));
-        (flags, body[11..11 + len].to_vec())
+        (flags, body[11..][..len].to_vec())
     }
 
     async fn next(&self) -> (FakeConnection, (u8, Vec<u8>)) {
@@ -67,11 +67,10 @@ impl FakeConnection {
 
     async fn read_packet(&mut self) -> Option<(u8, Vec<u8>)> {
         let first = self.stream.read_u8().await.ok()?;
-        let (mut len, mut shift) = (0, 0);
-        loop {
+        let mut len = 0;
+        for shift in [0, 7, 14, 21] {
             let byte = self.stream.read_u8().await.ok()?;
             len |= usize::from(byte & 0x7f) << shift;
-            shift += 7;
             if byte & 0x80 == 0 {
                 break;
             }

@@ -58,6 +58,9 @@ fn client_errors_pass_on_their_cause() {
             ClientError::TooLarge { len: 11, max: 10 },
             "the packet has 11 bytes, and the link's limit is 10".into(),
         ),
+        (ClientError::Reply(ReplyError::Refused), ReplyError::Refused.to_string()),
+        (ClientError::QoS { max: QoS::AtLeastOnce }, "the broker takes no qos above 1".into()),
+        (ClientError::NoRetain, "the broker keeps no retained messages".into()),
         (ClientError::Full, "the queue is full: poll, or wait for room".into()),
         (ClientError::Closed, "the client was disconnected".into()),
     ] {
@@ -73,6 +76,11 @@ fn link_errors_say_what_happened() {
         (LinkError::Closed, "the connection was closed from outside"),
         (LinkError::HostName, "the broker's host is neither a dns name nor an ip address"),
         (LinkError::PacketTooLarge { len: 9 }, "an incoming packet of 9 bytes exceeds the limit"),
+        (
+            LinkError::NotAskedFor,
+            "the broker used a topic alias or a subscription identifier without being asked",
+        ),
+        (LinkError::ManyRefused, "the broker refused many messages: the connection is made anew"),
         (LinkError::Protocol, "the broker broke the rules of mqtt"),
     ] {
         assert_eq!(error.to_string(), text);
@@ -87,9 +95,67 @@ fn refusals_are_told_apart() {
         (Refusal::Unavailable, "it is not available"),
         (Refusal::Credentials, "user name or password are wrong"),
         (Refusal::NotAuthorized, "the client is not authorized"),
+        (Refusal::Banned, "the client is banned"),
+        (Refusal::Limit, "a limit is exceeded"),
+        (Refusal::Moved, "another broker is to be used"),
+        (Refusal::Will, "it does not accept the will"),
+        (Refusal::Other, "it does not say why"),
     ] {
         let text = std::format!("the broker refused the connection: {text}");
         assert_eq!(LinkError::Refused(refusal).to_string(), text);
+    }
+}
+
+#[test]
+fn endings_are_told_apart() {
+    for (ending, text) in [
+        (Ending::Unavailable, "it is not available"),
+        (Ending::TakenOver, "another connection has the same client id"),
+        (Ending::KeepAlive, "it heard nothing for too long"),
+        (Ending::NotAuthorized, "the client is not authorized"),
+        (Ending::Limit, "a limit is exceeded"),
+        (Ending::NotSupported, "it does not support what was asked for"),
+        (Ending::Moved, "another broker is to be used"),
+        (Ending::Protocol, "it takes what was sent for a breach of mqtt"),
+        (Ending::Other, "it does not say why"),
+    ] {
+        let text = std::format!("the broker ended the connection: {text}");
+        assert_eq!(LinkError::Ended(ending).to_string(), text);
+    }
+}
+
+#[test]
+fn refusals_of_messages_are_told_apart_and_have_their_code() {
+    for (refusal, code, text) in [
+        (PublishRefusal::Unspecified, 0x80, "it does not say why"),
+        (PublishRefusal::ImplementationSpecific, 0x83, "it has a reason of its own"),
+        (PublishRefusal::NotAuthorized, 0x87, "the client is not authorized"),
+        (PublishRefusal::TopicName, 0x90, "it does not accept the topic"),
+        (PublishRefusal::PacketIdInUse, 0x91, "it takes the packet id for one in use"),
+        (PublishRefusal::QuotaExceeded, 0x97, "a quota is exceeded"),
+        (
+            PublishRefusal::PayloadFormat,
+            0x99,
+            "the payload is not of the format that its indicator says",
+        ),
+    ] {
+        assert_eq!(refusal.code(), code);
+        let text = std::format!("the broker refused the message: {text}");
+        assert_eq!(ClientError::Refused(refusal).to_string(), text);
+    }
+}
+
+#[test]
+fn property_faults_say_what_and_what_to_do() {
+    for (fault, text) in [
+        (PropertyFault::TopicAlias, "a topic alias cannot be set: leave it out"),
+        (
+            PropertyFault::SubscriptionIdentifier,
+            "a subscription identifier cannot be set: leave it out",
+        ),
+        (PropertyFault::PayloadFormat, "the payload format indicator is neither 0 nor 1"),
+    ] {
+        assert_eq!(ClientError::Property(fault).to_string(), text);
     }
 }
 

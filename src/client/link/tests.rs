@@ -3,6 +3,7 @@ use std::vec;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::client::error::PublishRefusal;
 use crate::client::inbox::Inbox;
 use crate::client::outbox::Window;
 use crate::client::protocol::Full;
@@ -555,4 +556,56 @@ async fn report_that_fits_nothing_ends_the_connection() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn refused_message_is_reported_and_not_sent_again() {
+    let mut fixture = Fixture::start();
+    let mut broker = fixture.connected().await;
+    for (id, topic) in [(1, "clear/a"), (2, "clear/b")] {
+        fixture.publish(topic, QoS::AtLeastOnce, b"text").await;
+        broker.published(topic).await;
+        broker.tell(Input::Published { id });
+    }
+    let reason = PublishRefusal::QuotaExceeded;
+    broker.tell(Input::Refused { id: 1, reason });
+    broker.fail();
+    // one that came with the error counts as well
+    broker.tell(Input::Refused { id: 2, reason });
+    let mut failed = Vec::new();
+    while failed.len() < 2 {
+        if let Some(Event::PublishFailed { topic, reason: told }) = fixture.event().await {
+            assert_eq!(told, ClientError::Refused(reason));
+            failed.push(topic);
+        }
+    }
+    assert_eq!(failed, ["clear/a", "clear/b"]);
+    let mut broker = fixture.connected().await;
+    settle().await;
+    assert!(broker.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn disconnect_that_nobody_asked_for_does_not_end_the_link() {
+    let mut fixture = Fixture::start();
+    let broker = fixture.connected().await;
+    broker.tell(Input::Disconnected);
+    let mut broker = fixture.connected().await;
+    fixture.publish("clear/a", QoS::AtLeastOnce, b"text").await;
+    broker.published("clear/a").await;
+}
+
+#[tokio::test]
+async fn filter_beyond_the_limit_of_the_broker_is_told_and_asked_for_at_the_next() {
+    let mut fixture = Fixture::start();
+    let broker = fixture.dialed().await;
+    fixture.subscribe("clear/long").await;
+    broker.accept_within(ServerLimits { max_packet: 18, ..ServerLimits::NONE });
+    let failed = |event: &_| matches!(event, Event::SubscribeFailed { filter, .. } if filter == "clear/long");
+    while !fixture.event().await.is_some_and(|event| failed(&event)) {}
+    broker.fail();
+    let broker = fixture.dialed().await;
+    broker.accept_within(ServerLimits { max_packet: 19, ..ServerLimits::NONE });
+    let mut broker = broker;
+    assert_eq!(broker.asked().await, Asked::Subscribe("clear/long".into()));
 }

@@ -3,7 +3,7 @@ use std::vec;
 
 use crate::guard::Guard;
 use crate::keyring::{Grant, Keyring};
-use crate::policy::{Links, Policy, Rule, Transport};
+use crate::policy::{Links, Policy, PropertyHandling, Rule, Transport};
 use crate::secret::SharedKey;
 
 const WINDOW: Window = Window { packets: 3, packets_with_qos2: 2, ids: 5 };
@@ -44,10 +44,13 @@ fn hand_over(outbox: &mut Outbox) -> Vec<String> {
 }
 
 fn guard() -> GuardTx {
-    let rule = Rule::sealed(["#"]).transport(Transport::Tcp).build();
+    guard_with(Rule::sealed(["#"]).transport(Transport::Tcp).build().unwrap())
+}
+
+fn guard_with(rule: Rule) -> GuardTx {
     let keyring =
         Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [7; 32]), "test").unwrap()]);
-    let policy = Policy::new(vec![rule.unwrap()]);
+    let policy = Policy::new(vec![rule]);
     Guard::new(policy, keyring, Links::Tcp).unwrap().split().0
 }
 
@@ -237,4 +240,58 @@ fn message_of_another_link_is_not_handed_over() {
     limits.link = Link::Tls;
     let sealed = entry("a", QoS::AtLeastOnce).seal(&mut guard(), limits);
     assert_eq!(sealed, Err(ClientError::Seal(SealError::NoLink)));
+}
+
+#[test]
+fn window_is_no_wider_than_the_broker_allows_on_this_connection() {
+    for (allowed, names) in
+        [(Some(2), &["a", "b"][..]), (Some(0), &["a"]), (None, &["a", "b", "c"])]
+    {
+        let mut outbox = outbox(&["a", "b", "c", "d"]);
+        outbox.connected(Some(1));
+        outbox.connected(allowed);
+        assert_eq!(hand_over(&mut outbox), names);
+        assert!(!outbox.has_room());
+    }
+}
+
+#[test]
+fn limits_of_the_broker_hold_for_what_was_sealed_before() {
+    let mut guard = guard();
+    let mut item = Item::Publish(entry("a", QoS::ExactlyOnce));
+    item.seal(&mut guard, LIMITS).unwrap();
+    let within = |change: fn(&mut ServerLimits)| {
+        let mut limits = LIMITS;
+        change(&mut limits.server);
+        limits
+    };
+    let small = within(|server| server.max_packet = 57);
+    assert_eq!(item.seal(&mut guard, small), Err(ClientError::TooLarge { len: 58, max: 57 }));
+    let max = QoS::AtLeastOnce;
+    let low = within(|server| server.max_qos = QoS::AtLeastOnce);
+    assert_eq!(item.seal(&mut guard, low), Err(ClientError::QoS { max }));
+    assert_eq!(item.seal(&mut guard, within(|server| server.retain = false)), Ok(()));
+    let mut retained = Entry::new("a".into(), QoS::AtMostOnce, true, vec![]);
+    let none = within(|server| server.retain = false);
+    assert_eq!(retained.seal(&mut guard, none), Err(ClientError::NoRetain));
+}
+
+#[test]
+fn properties_that_were_moved_inside_leave_the_packet() {
+    for (handling, left) in
+        [(PropertyHandling::Carry, 0), (PropertyHandling::Bind, 1), (PropertyHandling::Ignore, 1)]
+    {
+        let rule = Rule::sealed(["#"]).transport(Transport::Tcp).properties(handling);
+        let mut guard = guard_with(rule.build().unwrap());
+        let properties = [Property::PayloadFormat(true), Property::ContentType("text")];
+        let attached =
+            Attached { properties: properties.into_iter().collect(), message_expiry: Some(60) };
+        let mut item = Item::Publish(entry("a", QoS::AtMostOnce).attach(Some(attached)));
+        item.seal(&mut guard, LIMITS).unwrap();
+        let Request::Publish { attached: Some(attached), .. } = item.request() else {
+            panic!("not a message with properties");
+        };
+        assert_eq!(attached.properties.iter().count(), left);
+        assert_eq!(attached.message_expiry, Some(60));
+    }
 }

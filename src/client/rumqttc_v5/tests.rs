@@ -3,7 +3,10 @@ use std::io;
 use std::vec;
 
 use rumqttc::v5::mqttbytes::Error as BytesError;
-use rumqttc::v5::mqttbytes::v5::{PubAck, PubComp, PubRec, SubAck, UnsubAck};
+use rumqttc::v5::mqttbytes::v5::{
+    DisconnectReasonCode, PubAck, PubAckReason, PubComp, PubRec, PubRecReason, SubAck, UnsubAck,
+};
+use rumqttc::v5::{ConnectionError, StateError};
 
 fn setup(ids: u16, packets: u16) -> Setup {
     Setup {

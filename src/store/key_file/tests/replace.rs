@@ -193,7 +193,7 @@ fn of_many_at_once_one_wins_and_every_reader_sees_a_whole_file() {
 #[test]
 fn every_error_of_replacing_says_what_to_do() {
     let path = PathBuf::from("keys.toml");
-    let kind = io::ErrorKind::StorageFull;
+    let kind = std::io::ErrorKind::StorageFull;
     assert_eq!(
         ReplaceKeyFileError::Failed { path: path.clone(), kind }.to_string(),
         "keys.toml: cannot be written, no storage space: check the folder and its permissions"
