@@ -192,7 +192,8 @@ fn sealer(suite: Suite) -> Sealer {
 
 fn guard(suite: Suite) -> (GuardTx, GuardRx) {
     let policy = Policy::new(vec![Rule::sealed(["plant/#"]).suite(suite).build().unwrap()]);
-    let keyring = Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [7; 32]), "realm").unwrap()]);
+    let keyring =
+        Keyring::new(vec![Grant::shared(&SharedKey::take(&mut [7; 32]), "realm").unwrap()]);
     Guard::with_entropy(policy, keyring, Links::Tcp, Box::new(Fixed)).unwrap().split()
 }
 
