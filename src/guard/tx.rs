@@ -79,6 +79,8 @@ struct Origin {
     entropy: Box<dyn Entropy + Send>,
     client_id: Vec<u8>,
     process: u32,
+    /// When the Guard was made, where there is a clock: it tells runs under one process ID apart.
+    started: u64,
 }
 
 impl Origin {
@@ -86,8 +88,8 @@ impl Origin {
     fn draw(&mut self, scope: &ScopeKey) -> Result<SessionId, NoEntropy> {
         let made = SESSIONS_MADE.fetch_add(1, Ordering::Relaxed);
         let len = u16::try_from(self.client_id.len()).unwrap_or(u16::MAX).to_be_bytes();
-        let process = self.process.to_be_bytes();
-        draw_id(scope, &mut *self.entropy, made, &[&len, &self.client_id, &process])
+        let (process, started) = (self.process.to_be_bytes(), self.started.to_be_bytes());
+        draw_id(scope, &mut *self.entropy, made, &[&len, &self.client_id, &process, &started])
     }
 }
 
@@ -124,7 +126,12 @@ impl GuardTx {
     pub(super) fn new(config: Arc<Config>, entropy: Box<dyn Entropy + Send>) -> Self {
         Self {
             config,
-            origin: Origin { entropy, client_id: Vec::new(), process: process_id() },
+            origin: Origin {
+                entropy,
+                client_id: Vec::new(),
+                process: process_id(),
+                started: started(),
+            },
             scopes: Scopes::new(),
             leases: Leases::default(),
             aad: AadBuffer::default(),
@@ -397,6 +404,18 @@ fn process_id() -> u32 {
 
 #[cfg(not(feature = "std"))]
 const fn process_id() -> u32 {
+    0
+}
+
+/// Nanoseconds since 1970, as many as fit: no measure of time, only unlike those of other runs.
+#[cfg(feature = "std")]
+fn started() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[cfg(not(feature = "std"))]
+const fn started() -> u64 {
     0
 }
 
