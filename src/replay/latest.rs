@@ -147,3 +147,6 @@ impl LatestRecord {
         self.retired = retired;
     }
 }
+
+#[cfg(test)]
+mod tests;
