@@ -50,7 +50,7 @@ impl Receiver {
             event[key].as_str().unwrap_or(default).replace("{i}", &format!("{index}"))
         };
         let next = u8::try_from(self.keys.len()).unwrap();
-        let kid = *self.keys.entry(text("key", "k")).or_insert(KeyId::new([next; 4]));
+        let kid = *self.keys.entry(text("key", "k")).or_insert_with(|| KeyId::new([next; 4]));
         let steps = |key: &str| event[key].as_u64().unwrap_or(0).saturating_mul(index);
         let id = session_id(event["id"].as_str().unwrap(), steps("id_step"));
         let counter = event["ctr"].as_u64().unwrap().saturating_add(steps("ctr_step"));
