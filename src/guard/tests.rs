@@ -325,6 +325,55 @@ fn every_seal_error_says_what_to_do() {
 }
 
 #[test]
+fn errors_of_compact_form_and_wills_say_what_to_do() {
+    let number = SenderNumber::new(5).unwrap();
+    let lease = |error| SealError::Lease { number, error };
+    let cases = [
+        (
+            lease(LeaseError::NeedsLease { count: 1 }),
+            "sender number 5: the reserved counters are used: reserve more",
+        ),
+        (
+            lease(LeaseError::Exhausted),
+            "sender number 5: the sender number has no counter left: ask for another number",
+        ),
+        (
+            lease(LeaseError::CounterLost),
+            "sender number 5: the counter store ran backwards: never use this sender number \
+             again, ask for another",
+        ),
+        (
+            SealError::RollbackPossible,
+            "compact form needs suite aes-256-gcm-siv, or a counter store that is declared never \
+             to be rolled back",
+        ),
+        (SealError::WillSealed, "the will of this connection was sealed already: connect again"),
+        (
+            SealError::ReconnectFirst,
+            "the session is used up and cannot end while its will lies at the broker: connect \
+             again",
+        ),
+        (
+            SealError::SeveralKeys,
+            "active keys of more than one generation cover the topic's scope: let one retire",
+        ),
+    ];
+    for (error, text) in cases {
+        assert_eq!(error.to_string(), text);
+    }
+}
+
+#[test]
+fn events_of_the_guard_say_what_to_do() {
+    let failures = GuardEvent::ManyFailures { failures: 7 };
+    assert_eq!(failures.to_string(), "7 messages of one scope were not authentic");
+    assert_eq!(
+        GuardEvent::TombstoneOverflow.to_string(),
+        "replay state was forgotten: raise the limits or use fewer senders"
+    );
+}
+
+#[test]
 fn every_open_error_has_its_name_and_text() {
     let cases = [
         (OpenError::Refused, "Refused", "no rule of the policy covers the topic"),

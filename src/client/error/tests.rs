@@ -80,6 +80,10 @@ fn link_errors_say_what_happened() {
             LinkError::NotAskedFor,
             "the broker used a topic alias or a subscription identifier without being asked",
         ),
+        (
+            LinkError::TooMuchWaiting,
+            "more than 64 MiB of messages wait for the application: poll, and acknowledge",
+        ),
         (LinkError::ManyRefused, "the broker refused many messages: the connection is made anew"),
         (LinkError::Protocol, "the broker broke the rules of mqtt"),
     ] {
