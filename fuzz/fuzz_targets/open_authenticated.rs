@@ -81,7 +81,9 @@ fn expected<'a>(
         }
     }
     match (now, inner.timestamp) {
-        (Some(now), Some(timestamp)) if timestamp > now + MAX_SKEW_MS => Err(OpenError::NotFresh),
+        (Some(now), Some(timestamp)) if timestamp > now + MAX_SKEW_MS => {
+            Err(OpenError::Rejected(Rejected::NotFresh))
+        }
         _ => Ok((inner, payload)),
     }
 }
