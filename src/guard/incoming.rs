@@ -113,7 +113,6 @@ pub struct Receipt {
 
 /// A message that was opened.
 #[derive(Debug)]
-#[must_use]
 #[non_exhaustive]
 pub enum Opened {
     /// Its payload is in the caller's buffer.

@@ -13,7 +13,7 @@
 //! scope = { name = "temps" }           # or { depth = 0..=16 }; default { depth = 1 }
 //! form = "session"                     # default; or "compact"
 //! replay = "window"                    # default; or "latest", "fresh" or "off"
-//! first_contact = "accept"             # default; or "timed" or "refuse"; with "window" alone
+//! first_contact = "timed"              # or "refuse"; default "accept"; with "window" alone
 //! max_age_ms = 60000                   # default; with "fresh" or first_contact = "timed" alone
 //! max_skew_ms = 5000                   # default
 //! own = "deliver"                      # default; or "drop"

@@ -188,7 +188,7 @@ fn a_broken_setting_names_place_fault_and_remedy() {
             "zzz = 1\ncolour = 1",
             "4:1: ",
             "unknown key \"zzz\": use topics, payload, until, transport, suite, scope, form, \
-             replay, retain, topic_binding, carried_filter, properties, pad, timestamp or max_packet",
+             replay, retain, first_contact, max_age_ms, max_skew_ms, own, bare_delete, topic_binding, carried_filter, properties, pad, timestamp, ttl or max_packet",
         ),
         (
             "transport = \"udp\"",
