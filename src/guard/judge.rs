@@ -298,3 +298,6 @@ fn has_one_topic(policy: &Policy, rule: &Rule, topic: TopicName<'_>) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
