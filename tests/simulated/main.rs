@@ -15,6 +15,7 @@
 )]
 
 mod broker;
+mod measured;
 mod receiver;
 mod rng;
 mod sender;
