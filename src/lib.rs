@@ -17,6 +17,8 @@ pub mod guard;
 pub mod keyring;
 pub mod message;
 #[cfg(feature = "alloc")]
+pub mod peer;
+#[cfg(feature = "alloc")]
 pub mod policy;
 pub mod replay;
 pub mod schedule;

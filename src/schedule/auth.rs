@@ -1,9 +1,9 @@
 //! The keys of peer authentication: from a root key to the secrets of one run. Knows no wire and
 //! no time.
 
+use hkdf::Hkdf;
 use sha2::digest::Output;
 use sha2::{Digest, Sha256};
-use hkdf::Hkdf;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{expand, expand_parts};
