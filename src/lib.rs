@@ -30,6 +30,8 @@ pub mod suite;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod topic;
+#[cfg(feature = "alloc")]
+pub mod update;
 pub mod wire;
 
 #[cfg(feature = "rumqttc")]

@@ -81,6 +81,7 @@ pub(crate) enum ItemError {
 
 /// Reads items one after another; deterministic encoding only.
 #[cfg(feature = "alloc")]
+#[derive(Clone)]
 pub(crate) struct Items<'a>(super::Reader<'a>);
 
 #[cfg(feature = "alloc")]
