@@ -112,3 +112,6 @@ pub struct Record<'a> {
     /// authority Unix time.
     pub now: u64,
 }
+
+#[cfg(test)]
+mod tests;
