@@ -191,3 +191,6 @@ impl Snapshot {
         codec::read(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;
