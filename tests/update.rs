@@ -107,7 +107,7 @@ impl Node {
         }
     }
 
-    fn acknowledge(&mut self, ack: &AckDue) -> Vec<u8> {
+    fn acknowledge(&mut self, ack: AckDue) -> Vec<u8> {
         let mut out = Vec::new();
         self.receiver.acknowledge(ack, &mut Counting(9), &[], &mut out).unwrap();
         out
@@ -175,7 +175,7 @@ fn a_newer_snapshot_takes_the_place_of_everything_before_it() {
     // what is not listed is erased
     assert_eq!(node.opens(&old, EPOCH), Err(guard::OpenError::UnknownKey));
     assert!(node.opens(&node.seal(EPOCH).unwrap(), EPOCH).is_ok());
-    let ack = node.acknowledge(&ack);
+    let ack = node.acknowledge(ack);
     assert_eq!(publisher.acknowledged("acme/keys/a/ack", &ack), Ok(2));
 }
 
@@ -331,7 +331,7 @@ fn a_lost_acknowledgement_is_made_again_from_the_known_update() {
     node.take(&update, EPOCH).unwrap();
     let mut node = node.restart();
     let ack = node.take(&update, EPOCH).unwrap();
-    let ack = node.acknowledge(&ack);
+    let ack = node.acknowledge(ack);
     assert_eq!(publisher.acknowledged("acme/keys/a/ack", &ack), Ok(2));
 }
 
@@ -364,7 +364,7 @@ fn messages_of_one_topic_or_device_are_refused_on_another() {
     let other_topic = node.receiver.open("acme/keys/b", &update, true, None).map(|_| ());
     assert_eq!(other_topic, Err(UpdateError::Open(OpenError::OtherTopic)));
     let ack = node.take(&update, EPOCH).unwrap();
-    let ack = node.acknowledge(&ack);
+    let ack = node.acknowledge(ack);
     // an update is no acknowledgement, nor the other way round
     assert_eq!(node.take(&ack, EPOCH), open(OpenError::NotAuthentic));
     let refused = publisher.acknowledged("acme/keys/a/ack", &update);

@@ -31,7 +31,7 @@
 //! // here the device writes update.serial() and the keys to its storage, in one step
 //! let (snapshot, ack) = update.stored();
 //! assert_eq!(snapshot.grants(Some(now), |_| None).len(), 1);
-//! receiver.acknowledge(&ack, &mut rng, &[], &mut sealed)?;
+//! receiver.acknowledge(ack, &mut rng, &[], &mut sealed)?;
 //! assert_eq!(publisher.acknowledged("acme/keys/sensor-7/ack", &sealed)?, 5);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

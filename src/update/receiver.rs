@@ -286,7 +286,7 @@ impl Receiver {
     /// [`PublishError::NoEntropy`] if `rng` failed; `out` is empty then.
     pub fn acknowledge(
         &mut self,
-        ack: &AckDue,
+        ack: AckDue,
         rng: &mut dyn Entropy,
         extra: &[&[u8]],
         out: &mut Vec<u8>,

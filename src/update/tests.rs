@@ -245,17 +245,17 @@ fn what_opens_and_is_no_dated_snapshot_of_other_keys_is_refused() {
     let good = Snapshot::new(2, vec![], vec![]).unwrap().encode();
     let own = Entry::new(Grant::shared(&pairwise(), "r").unwrap()).unwrap();
     let own = Snapshot::new(2, vec![own], vec![]).unwrap().encode();
-    let cases: [(Option<u64>, &[u8], Result<(), UpdateError>); 4] = [
-        (Some(7), &good, Ok(())),
-        (None, &good, Err(UpdateError::Rejected(Rejected::NotFresh))),
-        (Some(7), b"\x83\x02", Err(UpdateError::Contents)),
-        (Some(7), &own, Err(UpdateError::Contents)),
+    let cases: [(_, &[u8], _); 4] = [
+        (Some(7), &good, None),
+        (None, &good, Some(UpdateError::Rejected(Rejected::NotFresh))),
+        (Some(7), b"\x83\x02", Some(UpdateError::Contents)),
+        (Some(7), &own, Some(UpdateError::Contents)),
     ];
     for (timestamp, text, expected) in cases {
         let sealed = seal(timestamp, text);
         let mut receiver = receiver(Some(1));
-        let received = receiver.open("p/keys/d", &sealed, true, None).map(|_| ());
-        assert_eq!(received, expected);
+        let refused = receiver.open("p/keys/d", &sealed, true, None).err();
+        assert_eq!(refused, expected);
         assert_eq!(receiver.serial(), Some(1));
     }
     assert_eq!(seal(None, &[])[..2], [0xFC, 0x40]);
@@ -275,7 +275,7 @@ fn a_failing_generator_publishes_and_acknowledges_nothing() {
     let Ok(Received::Known(ack)) = receiver.open("p/keys/d", &sealed, true, None) else {
         panic!("2 is stored")
     };
-    let refused = receiver.acknowledge(&ack, &mut Broken, &[], &mut out);
+    let refused = receiver.acknowledge(ack, &mut Broken, &[], &mut out);
     assert_eq!(refused, Err(PublishError::NoEntropy(NoEntropy)));
     assert!(out.is_empty());
 }
