@@ -5,8 +5,8 @@ use core::fmt;
 
 use super::link::{Link, LinkError, OpenError, Opened};
 use super::{PublishError, Snapshot, Topics, codec};
-use crate::guard::MAX_SKEW_MS;
 use crate::peer::{Authenticated, PeerId, Proof};
+use crate::policy::DEFAULT_MAX_SKEW_MS;
 use crate::replay::{Arrival, LatestRecord, Rejected};
 use crate::schedule::RealmError;
 use crate::secret::SharedKey;
@@ -261,7 +261,7 @@ impl Receiver {
     // SPEC §7.1
     fn judge(&mut self, opened: &Opened, retain: bool, now: Option<u64>) -> Result<(), Rejected> {
         let timestamp = opened.timestamp.ok_or(Rejected::NotFresh)?;
-        let ahead = |now: u64| timestamp > now.saturating_add(MAX_SKEW_MS);
+        let ahead = |now: u64| timestamp > now.saturating_add(DEFAULT_MAX_SKEW_MS);
         if now.is_some_and(ahead) {
             return Err(Rejected::NotFresh);
         }
@@ -269,7 +269,7 @@ impl Receiver {
             timestamp: Some(timestamp),
             retain,
             now,
-            max_skew: MAX_SKEW_MS,
+            max_skew: DEFAULT_MAX_SKEW_MS,
             confirm: false,
         };
         let Some(record) = &mut self.record else {
