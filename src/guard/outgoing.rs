@@ -71,6 +71,13 @@ impl<'a> Outgoing<'a> {
         self
     }
 
+    /// As a deletion or a will.
+    #[must_use]
+    pub const fn kind(mut self, kind: Option<Kind>) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// At this time, in Unix milliseconds.
     #[must_use]
     pub const fn at(mut self, now: Option<u64>) -> Self {
