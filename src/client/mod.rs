@@ -3,20 +3,29 @@
 //! Use an adapter: [`rumqttc_v4`] or [`rumqttc_v5`]. Each link is a task with an outbox of its own; both share one
 //! guard.
 
+mod accept;
 mod backoff;
+mod connection;
+mod counters;
+mod entry;
 mod error;
 mod event;
+mod guards;
 mod handle;
 mod inbox;
+mod journal;
 mod link;
 mod options;
 mod outbox;
 mod properties;
 mod protocol;
 mod reply;
+mod room;
 pub mod rumqttc_v4;
 pub mod rumqttc_v5;
 mod start;
+mod ticket;
+mod will;
 
 pub use error::{CertificateFault, ClientError, ConfigError, Ending, LinkError};
 pub use error::{PropertyFault, PublishRefusal, Refusal};
@@ -25,3 +34,4 @@ pub use handle::{AsyncClient, EventLoop};
 pub use options::ClientOptions;
 pub use properties::Properties;
 pub use reply::ReplyError;
+pub use ticket::Ticket;

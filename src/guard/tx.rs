@@ -502,7 +502,11 @@ fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>
     }
     // a will is sealed in session form, under the counter of wills
     let compact = rule.form() == Form::Compact && message.kind != Some(Kind::Will);
-    Ok(Decision { link, seal: Some(Sealing { rule, link, topic, inner, inner_len, compact }), outer })
+    Ok(Decision {
+        link,
+        seal: Some(Sealing { rule, link, topic, inner, inner_len, compact }),
+        outer,
+    })
 }
 
 const fn carried(rule: &Rule) -> property::Carried {
