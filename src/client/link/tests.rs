@@ -1,3 +1,5 @@
+mod outcomes;
+
 use super::*;
 use std::vec;
 use std::vec::Vec;
