@@ -10,8 +10,9 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::vec::Vec;
 
+use redb::TableDefinition;
 use redb::backends::FileBackend;
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -114,6 +115,17 @@ impl OutboxFile {
             Ok(_) => Err(self.damaged()),
             Err(error) => Err(fault(&self.path, error)),
         }
+    }
+
+    /// How many messages wait in it.
+    ///
+    /// # Errors
+    /// [`OutboxFileError`] if it cannot be read.
+    pub fn waiting(&self) -> Result<u64, OutboxFileError> {
+        let len = || -> Result<u64, redb::Error> {
+            Ok(self.database.begin_read()?.open_table(ROWS)?.len()?)
+        };
+        len().map_err(|error| fault(&self.path, error))
     }
 
     pub(crate) fn damaged(&self) -> OutboxFileError {
