@@ -59,6 +59,7 @@ pub(super) struct Share(Journal);
 
 type Answer = oneshot::Sender<Result<(), ClientError>>;
 
+#[expect(clippy::large_enum_variant, reason = "half of all jobs are the large one")]
 enum Job {
     Store {
         entry: Entry,

@@ -67,9 +67,10 @@ impl Room {
     /// # Errors
     /// [`ClientError::Full`], [`ClientError::Closed`].
     pub(super) fn try_take(&self, len: usize) -> Result<Place, ClientError> {
-        let message = Arc::clone(&self.messages).try_acquire_owned().map_err(refused)?;
+        let message =
+            Arc::clone(&self.messages).try_acquire_owned().map_err(|error| refused(&error))?;
         let bytes = Arc::clone(&self.bytes).try_acquire_many_owned(self.permits(len));
-        Ok(Place { message: Some(message), _bytes: bytes.map_err(refused)? })
+        Ok(Place { message: Some(message), _bytes: bytes.map_err(|error| refused(&error))? })
     }
 
     /// Gives no more places, and tells those that wait.
@@ -92,7 +93,7 @@ impl Room {
     }
 }
 
-const fn refused(error: TryAcquireError) -> ClientError {
+const fn refused(error: &TryAcquireError) -> ClientError {
     match error {
         TryAcquireError::NoPermits => ClientError::Full,
         TryAcquireError::Closed => ClientError::Closed,
@@ -103,7 +104,7 @@ const fn refused(error: TryAcquireError) -> ClientError {
 mod tests {
     use super::*;
 
-    fn full(place: Result<Place, ClientError>) -> bool {
+    fn full(place: &Result<Place, ClientError>) -> bool {
         matches!(place, Err(ClientError::Full))
     }
 
@@ -111,7 +112,7 @@ mod tests {
     fn room_is_bounded_in_messages() {
         let room = Room::new(2, 1_000);
         let (first, _second) = (room.try_take(1).unwrap(), room.try_take(1).unwrap());
-        assert!(full(room.try_take(1)));
+        assert!(full(&room.try_take(1)));
         drop(first);
         room.try_take(1).unwrap();
     }
@@ -121,7 +122,7 @@ mod tests {
         let room = Room::new(10, 100);
         let mut place = room.try_take(60).unwrap();
         place.leave_queue();
-        assert!(full(room.try_take(41)));
+        assert!(full(&room.try_take(41)));
         let other = room.try_take(40).unwrap();
         drop((place, other));
         room.try_take(100).unwrap();
@@ -131,7 +132,7 @@ mod tests {
     fn what_left_the_queue_makes_room_for_a_message() {
         let room = Room::new(1, 100);
         let mut place = room.try_take(1).unwrap();
-        assert!(full(room.try_take(1)));
+        assert!(full(&room.try_take(1)));
         place.leave_queue();
         room.try_take(1).unwrap();
     }
@@ -140,7 +141,7 @@ mod tests {
     fn message_longer_than_all_room_goes_alone() {
         let room = Room::new(2, 100);
         let place = room.try_take(101).unwrap();
-        assert!(full(room.try_take(1)));
+        assert!(full(&room.try_take(1)));
         drop(place);
         room.try_take(1).unwrap();
     }
