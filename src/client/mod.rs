@@ -1,7 +1,8 @@
 //! MQTT clients with a guard: what every adapter shares. Seals nothing itself.
 //!
 //! Use an adapter: [`rumqttc_v4`] or [`rumqttc_v5`]. Each link is a task with an outbox of its own; both share one
-//! guard.
+//! guard. A durable outbox is a thread between the handles and the links: what they accept is stored
+//! first, with one write for all that wait.
 
 mod accept;
 mod backoff;

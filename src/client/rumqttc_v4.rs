@@ -38,6 +38,9 @@
 //! [`ClientOptions::auto_ack`]; mind that brokers stop sending at some number of messages without
 //! one (Mosquitto: 20).
 //!
+//! Publishing returns a [`Ticket`], which may be dropped. `QoS` 0 never waits: without a link or
+//! room its messages are let go and counted. A last will is sealed like a message on its topic.
+//!
 //! # Sessions and connections
 //! Every connection begins a clean session: what a subscriber had not yet received when its
 //! connection broke is lost with the broker's memory of it, as in MQTT. A persistent session is
