@@ -40,6 +40,11 @@ impl Subscriptions {
         }
     }
 
+    /// Whether consumers elsewhere see parts of what comes.
+    pub(super) fn has_shared(&self) -> bool {
+        self.filters.iter().any(|(filter, _)| filter.starts_with("$share/"))
+    }
+
     pub(super) fn remove(&mut self, filter: &str) {
         self.filters.retain(|(own, _)| own != filter);
     }

@@ -11,6 +11,7 @@ use crate::client::guards::now;
 use crate::client::properties::Properties;
 use crate::client::protocol::{Dial, Received};
 use crate::guard::{Incoming, OpenError, QoS};
+use crate::policy::BareDelete;
 use crate::topic::TopicName;
 use crate::wire::property::Property;
 
@@ -44,7 +45,9 @@ impl<D: Dial> Worker<D> {
                 if let Some(receipt) = receipt {
                     connection.acknowledge(receipt);
                 }
-                self.parts.feed.push_or_miss(self.rejected(received, reason));
+                if reason != OpenError::Cleared(BareDelete::Ignore) {
+                    self.parts.feed.push_or_miss(self.rejected(received, reason));
+                }
             }
         }
         Ok(())
@@ -54,7 +57,7 @@ impl<D: Dial> Worker<D> {
         let topic = String::from_utf8_lossy(&received.topic).into_owned();
         let link = self.parts.link;
         match reason {
-            OpenError::Cleared => Event::Cleared { topic, link },
+            OpenError::Cleared(_) => Event::Cleared { topic, link },
             reason => Event::Rejected { topic, link, reason },
         }
     }
@@ -73,19 +76,25 @@ impl<D: Dial> Worker<D> {
         let link = self.parts.link;
         let topic = TopicName::from_bytes(&received.topic).map_err(OpenError::Topic)?.as_str();
         let outer: Vec<Property<'_>> = received.properties.iter().collect();
-        let incoming = Incoming::new(topic, &received.payload, link).properties(&outer).at(now());
+        let incoming = Incoming::new(topic, &received.payload, link)
+            .properties(&outer)
+            .retain(received.retain)
+            .shared(self.subscriptions.has_shared())
+            .at(now());
         let mut payload = Vec::new();
         let mut rx = self.parts.guards.rx();
         let delivery = rx.open(&incoming, &mut payload);
         while let Some(event) = rx.next_event() {
             self.parts.feed.push_or_miss(Event::Guard(event));
         }
-        let delivery = delivery?;
+        // the adapters have no replay log yet, and without one there are no claims
+        let delivery = delivery?.delivered().ok_or(OpenError::Stopped)?;
         // what the broker does not wait for, nobody acknowledges
         if receipt.is_none()
             && let Some(delivered) = delivery.receipt
         {
-            rx.confirm(delivered);
+            // without a log there is nothing to write
+            let _ = rx.confirm(delivered);
         }
         drop(rx);
         let properties: Properties = delivery.properties(&outer).collect();

@@ -151,7 +151,11 @@ async fn will_is_sealed_anew_for_each_connection_in_its_session() {
         let mut broker = fixture.connected().await;
         let (topic, will) = broker.will.take().unwrap();
         let mut out = Vec::new();
-        let delivery = rx.open(&Incoming::new(&topic, &will, Link::Tcp), &mut out).unwrap();
+        let delivery = rx
+            .open(&Incoming::new(&topic, &will, Link::Tcp), &mut out)
+            .unwrap()
+            .delivered()
+            .unwrap();
         assert_eq!((out.as_slice(), delivery.kind), (&b"gone"[..], Some(Kind::Will)));
         assert_eq!(delivery.proof.unwrap().counter(), u32::MAX - 1);
         assert!(sessions.insert(session(&will).to_vec()));
