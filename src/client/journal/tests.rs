@@ -1,4 +1,5 @@
 use super::*;
+use core::time::Duration;
 use std::sync::{Arc, Mutex};
 use std::vec;
 
@@ -114,7 +115,8 @@ async fn message_that_cannot_be_stored_is_not_sent_and_told() {
     let kind = io::ErrorKind::StorageFull;
     let ticket = fixture.store_soon();
     fixture.let_write(Err(kind.into()));
-    assert_eq!(ticket.await, Err(ClientError::NotStored { kind }));
+    let told = tokio::time::timeout(Duration::from_secs(10), ticket).await;
+    assert_eq!(told, Ok(Err(ClientError::NotStored { kind })));
     let failed = fixture.inbox.next().await;
     assert!(matches!(failed, Some(Event::OutboxFailed { kind: told }) if told == kind));
     let failed = fixture.inbox.next().await;
