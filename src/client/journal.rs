@@ -249,7 +249,10 @@ impl Keeper {
 pub(super) type Kept = (u64, Entry);
 
 /// The messages of `rows`; `None` if one of them is none, so that another program made it.
-#[cfg(any(feature = "store", test))]
+#[cfg_attr(
+    not(any(feature = "store", test)),
+    expect(dead_code, reason = "without the feature there is nothing to read from")
+)]
 pub(super) fn read(rows: Vec<Numbered>) -> Option<Vec<Kept>> {
     rows.into_iter().map(|(number, bytes)| Some((number, row::decode(&bytes)?))).collect()
 }

@@ -56,7 +56,6 @@ const fn flags(entry: &Entry) -> u8 {
 }
 
 /// `None` if the bytes are no message.
-#[cfg(any(feature = "store", test))]
 pub(super) fn decode(bytes: &[u8]) -> Option<Entry> {
     let (&flags, rest) = bytes.split_first()?;
     let qos = match flags & QOS {
