@@ -1,4 +1,4 @@
-//! Files: keys and policies as TOML texts, counters. Knows no network, no sessions and no clients.
+//! Files: keys and policies as TOML texts, counters, replay logs. Knows no network, no sessions and no clients.
 
 pub mod counter_file;
 #[cfg(feature = "serde")]
@@ -9,8 +9,10 @@ mod moment;
 pub mod policy_file;
 #[cfg(feature = "serde")]
 mod position;
-#[cfg(any(feature = "serde", feature = "tls"))]
+#[cfg(any(feature = "serde", feature = "tls", feature = "store"))]
 pub(crate) mod private_file;
+#[cfg(feature = "store")]
+pub mod replay_file;
 #[cfg(feature = "serde")]
 mod section;
 
