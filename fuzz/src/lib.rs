@@ -1,5 +1,7 @@
 //! What the targets share: input in parts, and a guard with one rule of each kind.
 
+mod replay;
+
 use std::sync::LazyLock;
 
 use mqtt_seal::guard::{Guard, GuardRx};
@@ -13,6 +15,8 @@ use mqtt_seal::session::{Entropy, NoEntropy};
 use mqtt_seal::suite::Suite;
 use mqtt_seal::topic::TopicName;
 use mqtt_seal::wire::property::Property;
+
+pub use replay::{message, replay_receiver};
 
 /// The last moment at which the migration rules accept clear text.
 pub const UNTIL: u64 = 1_800_000_000_000;
