@@ -1,5 +1,14 @@
 //! Receivers on a replay log in a file: stopped, killed, copied, and two at a time.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::format_collect,
+    reason = "a test fails by panicking"
+)]
+
 #[path = "stores/errors.rs"]
 mod errors;
 #[path = "stores/kill.rs"]

@@ -1,5 +1,6 @@
 //! What the targets share: input in parts, and a guard with one rule of each kind.
 
+pub mod peer;
 mod replay;
 
 use std::sync::LazyLock;

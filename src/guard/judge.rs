@@ -255,11 +255,8 @@ impl Judge {
 
     /// The last writes: what was not confirmed may come again.
     pub(super) fn stop(&mut self) -> Vec<Write> {
-        for (receipt, _) in self.waiting.iter().filter(|(receipt, _)| !receipt.record) {
-            let stream = self.table.streams.get_mut(receipt.state.scope, &receipt.state.hash);
-            if let Some(stream) = stream {
-                stream.window.forget(receipt.counter);
-            }
+        for (receipt, _) in self.waiting.iter() {
+            self.table.forget(&receipt);
         }
         self.table.stop()
     }
@@ -298,3 +295,6 @@ fn has_one_topic(policy: &Policy, rule: &Rule, topic: TopicName<'_>) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

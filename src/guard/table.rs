@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use super::incoming::Receipt;
 use super::log::Write;
 use super::rows::{self, Lease, Row};
 use super::shelf::Shelf;
@@ -317,6 +318,18 @@ impl ReplayTable {
         };
         if newest.is_some_and(|newest| newest.confirm(kid, id, counter)) {
             self.put_record(key);
+        }
+    }
+
+    /// A message was accepted and not dealt with: it may come again.
+    pub(super) fn forget(&mut self, receipt: &Receipt) {
+        let Receipt { record, state, kid, id, counter } = *receipt;
+        if !record {
+            if let Some(stream) = self.streams.get_mut(state.scope, &state.hash) {
+                stream.window.forget(counter);
+            }
+        } else if let Some(record) = self.records.get_mut(state.scope, &state.hash) {
+            record.newest.unconfirm(kid, id, counter);
         }
     }
 

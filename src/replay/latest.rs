@@ -71,6 +71,12 @@ impl Newest {
         first
     }
 
+    /// The message under these numbers was not dealt with after all.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn unconfirm(&mut self, kid: KeyId, id: SessionId, counter: u32) {
+        self.confirmed &= (self.sender, self.counter) != (Sender { kid, id }, counter);
+    }
+
     /// The newest timestamp, unless it is too far ahead of the receiver's clock.
     fn live_timestamp(&self, arrival: &Arrival) -> Option<u64> {
         self.timestamp.filter(|timestamp| {

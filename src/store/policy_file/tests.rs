@@ -203,9 +203,9 @@ fn a_broken_setting_names_place_fault_and_remedy() {
         ),
         ("form = \"long\"", "4:8: ", "form has no value \"long\": use \"session\" or \"compact\""),
         (
-            "replay = \"fresh\"",
+            "replay = \"newest\"",
             "4:10: ",
-            "replay has no value \"fresh\": use \"window\" or \"off\"",
+            "replay has no value \"newest\": use \"window\", \"latest\", \"fresh\" or \"off\"",
         ),
         ("retain = \"yes\"", "4:10: ", "retain has no value \"yes\": use \"refuse\" or \"allow\""),
         (
