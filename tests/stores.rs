@@ -22,7 +22,7 @@ use mqtt_seal::guard::{Prefer, ReplayLog};
 use mqtt_seal::replay::{Rejected, Verdict};
 use mqtt_seal::store::replay_file::{ReplayFile, ReplayFileError};
 
-use scene::{Scene, receiver};
+use scene::{Scene, messages, receiver, values};
 
 const NEW: Result<Verdict, Rejected> = Ok(Verdict::New);
 
@@ -30,7 +30,7 @@ const NEW: Result<Verdict, Rejected> = Ok(Verdict::New);
 fn cleanly_stopped_receiver_goes_on_exactly() {
     let (scene, mut log) = Scene::new();
     let mut rx = receiver(&mut log, Prefer::NoReplay);
-    let messages = scene.messages(10);
+    let messages = messages(10);
     // 7 is missing when it stops
     for at in [0, 1, 2, 3, 4, 5, 6, 8] {
         assert_eq!(messages[at].open(&mut rx, &mut log), NEW);
@@ -51,7 +51,7 @@ fn cleanly_stopped_receiver_goes_on_exactly() {
 fn crashed_receiver_refuses_what_it_may_have_delivered() {
     let (scene, mut log) = Scene::new();
     let mut rx = receiver(&mut log, Prefer::NoReplay);
-    let messages = scene.messages(70);
+    let messages = messages(70);
     assert_eq!(messages[0].open(&mut rx, &mut log), NEW);
     drop(log);
 
@@ -70,7 +70,7 @@ fn crashed_receiver_refuses_what_it_may_have_delivered() {
 fn crashed_receiver_that_prefers_no_loss_refuses_nothing_undelivered() {
     let (scene, mut log) = Scene::new();
     let mut rx = receiver(&mut log, Prefer::NoLoss);
-    let messages = scene.messages(70);
+    let messages = messages(70);
     assert_eq!(messages[0].open(&mut rx, &mut log), NEW);
     drop(log);
 
@@ -86,7 +86,7 @@ fn crashed_receiver_that_prefers_no_loss_refuses_nothing_undelivered() {
 fn value_of_a_latest_topic_survives_a_crash_and_is_not_rolled_back() {
     let (scene, mut log) = Scene::new();
     let mut rx = receiver(&mut log, Prefer::NoReplay);
-    let values = scene.values(3);
+    let values = values(3);
     assert_eq!(values[1].open(&mut rx, &mut log), NEW);
     drop(log);
 
@@ -101,7 +101,7 @@ fn value_of_a_latest_topic_survives_a_crash_and_is_not_rolled_back() {
 fn copy_of_a_file_in_use_knows_what_was_delivered_before_it() {
     let (scene, mut log) = Scene::new();
     let mut rx = receiver(&mut log, Prefer::NoReplay);
-    let messages = scene.messages(200);
+    let messages = messages(200);
     for message in &messages[..100] {
         assert_eq!(message.open(&mut rx, &mut log), NEW);
     }
@@ -121,7 +121,7 @@ fn copy_of_a_file_in_use_knows_what_was_delivered_before_it() {
 fn file_that_was_rolled_back_lets_later_messages_through_again() {
     let (scene, mut log) = Scene::new();
     let mut rx = receiver(&mut log, Prefer::NoReplay);
-    let messages = scene.messages(200);
+    let messages = messages(200);
     assert_eq!(messages[0].open(&mut rx, &mut log), NEW);
     let copy = scene.copy();
     assert_eq!(messages[150].open(&mut rx, &mut log), NEW);
@@ -136,10 +136,10 @@ fn file_that_was_rolled_back_lets_later_messages_through_again() {
 
 #[test]
 fn two_logs_of_one_receiver_do_not_mix() {
-    let (one, mut log) = Scene::new();
+    let (_one, mut log) = Scene::new();
     let (two, mut other) = Scene::new();
     let mut rx = receiver(&mut log, Prefer::NoReplay);
-    let messages = one.messages(1);
+    let messages = messages(1);
     assert_eq!(messages[0].open(&mut rx, &mut log), NEW);
     let mut rx = receiver(&mut other, Prefer::NoReplay);
     assert_eq!(messages[0].open(&mut rx, &mut other), NEW);

@@ -98,16 +98,16 @@ impl Scene {
         std::fs::copy(self.path(), &copy).unwrap();
         copy
     }
+}
 
-    /// So many messages of one session on one topic, with counters from 0 on.
-    pub(crate) fn messages(&self, count: usize) -> Vec<Message> {
-        let (mut tx, _) = guard().split();
-        (0..count).map(|number| seal(&mut tx, "event/a", number)).collect()
-    }
+/// So many messages of one session on one topic, with counters from 0 on.
+pub(crate) fn messages(count: usize) -> Vec<Message> {
+    let (mut tx, _) = guard().split();
+    (0..count).map(|number| seal(&mut tx, "event/a", number)).collect()
+}
 
-    /// The same on a topic of which the newest value counts.
-    pub(crate) fn values(&self, count: usize) -> Vec<Message> {
-        let (mut tx, _) = guard().split();
-        (0..count).map(|number| seal(&mut tx, "value/a", number)).collect()
-    }
+/// The same on a topic of which the newest value counts.
+pub(crate) fn values(count: usize) -> Vec<Message> {
+    let (mut tx, _) = guard().split();
+    (0..count).map(|number| seal(&mut tx, "value/a", number)).collect()
 }
