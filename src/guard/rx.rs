@@ -137,6 +137,11 @@ impl GuardRx {
         self.judge.stop()
     }
 
+    /// Opens nothing sealed any more.
+    pub(super) const fn halt(&mut self) {
+        self.stopped = true;
+    }
+
     /// Draws a challenge for a receiver without a clock: publish it, and commands that carry it as
     /// their echo are [`Fresh`](crate::replay::Verdict::Fresh) until the next is drawn.
     ///
