@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 use super::bound_topic;
-use super::incoming::{Claim, Delivery, Incoming, Receipt};
+use super::incoming::{Claimed, Delivery, Incoming, Receipt};
 use super::log::Write;
 use super::lru::Lru;
 use super::rows::Lease;
@@ -225,7 +225,7 @@ impl Judge {
     }
 
     /// The writes of `claim` are durable.
-    pub(super) fn finish(&mut self, claim: &Claim) {
+    pub(super) fn finish(&mut self, claim: &Claimed) {
         if let Some(lease) = claim.lease {
             self.table.promised(claim.receipt.state, lease);
         }

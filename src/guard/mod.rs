@@ -37,6 +37,7 @@ mod log;
 mod lru;
 mod outgoing;
 mod own;
+mod recent;
 mod restore;
 mod rows;
 mod rx;

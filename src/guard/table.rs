@@ -170,7 +170,7 @@ impl ReplayTable {
     }
 
     pub(super) fn stream_key(
-        &mut self,
+        &self,
         scope: ScopeRef<'_>,
         kid: KeyId,
         id: SessionId,
@@ -179,7 +179,7 @@ impl ReplayTable {
         self.keys.get(scope, Some((kid, id)), topic)
     }
 
-    pub(super) fn record_key(&mut self, scope: ScopeRef<'_>, topic: TopicName<'_>) -> StateKey {
+    pub(super) fn record_key(&self, scope: ScopeRef<'_>, topic: TopicName<'_>) -> StateKey {
         self.keys.get(scope, None, topic)
     }
 
