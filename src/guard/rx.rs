@@ -272,10 +272,7 @@ impl GuardRx {
     fn try_open(&mut self, message: &Incoming<'_>, out: &mut Vec<u8>) -> Result<Opened, OpenError> {
         let config = Arc::clone(&self.config);
         let mut recent = self.recent.take().unwrap_or_default();
-        let known = recent.turn_to(&config.policy, message.topic).map_err(|error| match error {
-            NoRule::Topic(error) => OpenError::Topic(error),
-            NoRule::Refused => OpenError::Refused,
-        });
+        let known = recent.turn_to(&config.policy, message.topic).map_err(OpenError::from);
         let opened = known.and_then(|known| self.open_on(&config, known, message, out));
         self.recent = Some(recent);
         opened
@@ -339,7 +336,7 @@ impl GuardRx {
         let inner = carried.as_deref().map(TopicName::parse).transpose();
         let topic = inner.map_err(OpenError::Topic)?.or(bound).ok_or(OpenError::Malformed)?;
         let receipt = peeked.unwrap_or_else(|| self.receipt(packet, None, topic));
-        let case = Case { policy: &config.policy, rule, topic, message, proof, receipt };
+        let case = Case { policy: &config.policy, rule, topic, message, proof, receipt: &receipt };
         let due = self.judge.admit(&case, delivery).map_err(OpenError::Rejected)?;
         contents.delivery.carried_topic = carried;
         keep(out, contents.payload);
@@ -459,6 +456,15 @@ impl GuardRx {
 impl fmt::Debug for GuardRx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardRx").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl From<NoRule> for OpenError {
+    fn from(none: NoRule) -> Self {
+        match none {
+            NoRule::Topic(error) => Self::Topic(error),
+            NoRule::Refused => Self::Refused,
+        }
     }
 }
 
