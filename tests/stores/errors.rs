@@ -33,7 +33,7 @@ fn row_that_is_cut_is_not_taken_up() {
 
 #[test]
 fn rows_without_their_head_are_not_taken_up() {
-    let (scene, mut log) = Scene::new();
+    let (_scene, mut log) = Scene::new();
     let mut rx = receiver(&mut log, Prefer::NoReplay);
     messages(1)[0].open(&mut rx, &mut log).unwrap();
     log.write(&[Write::Delete(RowKey::new([0; 17]))]).unwrap();
