@@ -212,9 +212,7 @@ impl Judge {
             None if self.table.manual && !receipt.record => Some(Waiting::ForApplication),
             None => None,
         };
-        if self.waiting.len() > 0 {
-            self.waiting.remove(receipt);
-        }
+        self.waiting.remove(receipt);
         if let Some(waiting) = waiting {
             self.waiting.insert(*receipt, waiting);
             if self.waiting.len() > MAX_UNCONFIRMED {

@@ -110,7 +110,7 @@ impl OwnSessions {
     }
 
     pub(super) fn is_own(&self, kid: KeyId, id: SessionId) -> bool {
-        self.known.len() > 0 && self.known.get(&Sender { kid, id }).is_some()
+        self.known.get(&Sender { kid, id }).is_some()
     }
 }
 
