@@ -12,7 +12,7 @@ use std::path::Path;
 
 use mqtt_seal::guard::{Guard, OpenError, QoS, SealError};
 use mqtt_seal::keyring::{Grant, Keyring};
-use mqtt_seal::policy::{Link, Links, Policy, Rule, Transport};
+use mqtt_seal::policy::{Link, Links, Policy, Replay, Rule, Transport};
 use mqtt_seal::replay::{Rejected, Verdict};
 use mqtt_seal::rumqttc_v4::{AsyncClient, ClientError, ClientOptions, Event, EventLoop, Message};
 use mqtt_seal::secret::SharedKey;
@@ -386,6 +386,18 @@ async fn deletion_is_authentic_if_sealed_and_told_apart_if_not() {
     both.subscribe("sealed/a", QoS::AtLeastOnce).await.unwrap();
     both.publish("clear/b", QoS::AtLeastOnce, false, "").await.unwrap();
     assert_eq!(message(&mut events).await.topic, "clear/b");
+}
+
+#[tokio::test]
+async fn first_command_after_the_start_is_fresh() {
+    let (_certs, broker) = broker();
+    let rule = Rule::sealed(["command/#"]).replay(Replay::Fresh).timestamp(true);
+    let policy = Policy::new(vec![rule.transport(Transport::Tcp).build().unwrap()]);
+    let options = options("both", broker.tcp_port());
+    let (both, mut events) = AsyncClient::new(guard_of(policy), options, 10).unwrap();
+    subscribed(&both, &mut events, "command/#").await;
+    both.publish("command/a", QoS::AtLeastOnce, false, MARKER).await.unwrap();
+    assert_eq!(message(&mut events).await.delivery.verdict, Some(Verdict::Fresh));
 }
 
 #[tokio::test]

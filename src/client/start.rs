@@ -11,7 +11,7 @@ use super::accept::Lane;
 use super::backoff::Backoff;
 use super::counters::{Renewals, Stores};
 use super::error::ConfigError;
-use super::guards::Guards;
+use super::guards::{Guards, now};
 use super::handle::{AsyncClient, EventLoop, Shared};
 use super::inbox::Inbox;
 use super::journal::{Journal, Kept, Stored};
@@ -93,6 +93,10 @@ pub(super) fn start<V: Mqtt>(
     let (tx, mut rx) = guard.split();
     if !settings.auto_ack {
         rx.confirm_manually();
+    }
+    // otherwise the first command counts as sealed before the start
+    if let Some(now) = now() {
+        rx.started(now);
     }
     let Candidates { links: candidates, stores, stored, taken } = candidates::<V>(options);
     check(&settings, &tx, candidates.iter().map(|c| (c.link, &c.facts)))?;

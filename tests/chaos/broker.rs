@@ -32,7 +32,8 @@ impl Subscriber {
         let mut options = MqttOptions::new("reader", "localhost", port);
         options.set_clean_session(false).set_manual_acks(true);
         let (client, events) = AsyncClient::new(options, 10_000);
-        let (_, rx) = guard().split();
+        let (_, mut rx) = guard().split();
+        rx.started(now());
         let mut subscriber = Self { client, events, rx };
         while !matches!(soon(subscriber.packet()).await, Some(Packet::SubAck(_))) {}
         subscriber
@@ -81,7 +82,7 @@ fn now() -> u64 {
 }
 
 async fn stop<V: Version>() {
-    let mut broker = broker();
+    let (_certs, mut broker) = broker();
     let mut reader = Subscriber::start(broker.tcp_port()).await;
     let writer = V::client("writer", broker.tcp_port(), Extras::default());
     let publishing = tokio::spawn(publish(writer, &["sealed/a"]));
@@ -143,7 +144,7 @@ const END: &[u8] = b"end";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn broker_that_is_killed_brings_nothing_twice_and_nothing_old_as_fresh() {
-    let mut broker = broker();
+    let (_certs, mut broker) = broker();
     let port = broker.tcp_port();
     let mut reader = Subscriber::start(port).await;
     let ending = tokio::spawn(async move {

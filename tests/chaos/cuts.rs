@@ -38,7 +38,7 @@ async fn arrive_once(relay: &Relay, events: &mut EventLoop) -> usize {
 }
 
 async fn cut<V: Version>() {
-    let broker = broker();
+    let (_certs, broker) = broker();
     let relay = Relay::start(broker.tcp_port()).await;
     let (_reader, mut events) = reader::<V>(broker.tcp_port()).await;
     let writer = V::client("writer", relay.port(), Extras::default());

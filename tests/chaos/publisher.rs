@@ -36,7 +36,7 @@ async fn serve<V: Version>(port: u16, first: usize, outbox: &Path, mut tell: imp
 async fn publisher_of_a_process_takes_leave_when_all_is_acknowledged() {
     let Ok(child) = env::var(CHILD) else {
         let folder = tempfile::tempdir().unwrap();
-        let broker = broker();
+        let (_certs, broker) = broker();
         let mut told = 0;
         let path = folder.path().join("outbox");
         serve::<V4>(broker.tcp_port(), count() - 3, &path, |_| told += 1).await;
@@ -107,7 +107,7 @@ fn take(event: Event, numbers: &mut BTreeSet<usize>) {
 }
 
 async fn kill<V: Version>() {
-    let broker = broker();
+    let (_certs, broker) = broker();
     let folder = tempfile::tempdir().unwrap();
     let (port, path) = (broker.tcp_port(), folder.path().join("outbox"));
     let (_reader, mut events) = reader::<V>(port).await;

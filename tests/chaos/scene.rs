@@ -45,13 +45,16 @@ pub(crate) fn guard() -> Guard {
     Guard::new(Policy::new(rules.map(tcp).into()), keyring, Links::Tcp).unwrap()
 }
 
-pub(crate) fn broker() -> Mosquitto {
+/// A broker, and the files that it reads at every start.
+pub(crate) fn broker() -> (Certs, Mosquitto) {
     broker_with(&["max_inflight_messages 1000", "autosave_on_changes true"])
 }
 
-pub(crate) fn broker_with(lines: &[&str]) -> Mosquitto {
+pub(crate) fn broker_with(lines: &[&str]) -> (Certs, Mosquitto) {
     let certs = Certs::new();
-    Mosquitto::start(&Setup { persistence: true, lines, ..Setup::new(&certs.good) })
+    let setup = Setup { persistence: true, lines, ..Setup::new(&certs.good) };
+    let broker = Mosquitto::start(&setup);
+    (certs, broker)
 }
 
 /// What a client has beside a link.
