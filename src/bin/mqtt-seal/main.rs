@@ -1,0 +1,65 @@
+//! The command-line tool: keys, certificates, policies, messages. Knows the commands' names; what
+//! each does is in a file of its own.
+
+mod completions;
+mod fault;
+mod files;
+mod grant;
+mod keygen;
+mod keys;
+mod ledger;
+mod man;
+mod moment;
+mod policy;
+mod rotate;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use fault::Fault;
+
+/// Seals MQTT payloads end to end: keys, certificates, policies and messages.
+#[derive(Debug, Parser)]
+#[command(name = "mqtt-seal", version, after_help = EXIT_CODES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done · 1 failure · 2 wrong usage · 3 nothing matched, or time ran out · 4 messages
+were rejected, with --strict";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Keygen(keygen::Args),
+    Grant(grant::Args),
+    Keys(keys::Args),
+    Rotate(rotate::Args),
+    Policy(policy::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+impl Command {
+    fn run(self) -> Result<(), Fault> {
+        match self {
+            Self::Keygen(args) => args.run(),
+            Self::Grant(args) => args.run(),
+            Self::Keys(args) => args.run(),
+            Self::Rotate(args) => args.run(),
+            Self::Policy(args) => args.run(),
+            Self::Completions(args) => args.run(&mut Cli::command()),
+            Self::Man(args) => args.run(Cli::command()),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => fault.report(),
+    }
+}
