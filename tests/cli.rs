@@ -24,10 +24,12 @@ use tempfile::TempDir;
 const TOOL: &str = env!("CARGO_BIN_EXE_mqtt-seal");
 
 /// What is another at each run, and what stands for it in the transcripts.
-const VARYING: [(&str, &str); 3] = [
+const VARYING: [(&str, &str); 5] = [
     ("[STAMP]", r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z"),
     ("[KID]", r"\b(?<redacted>[0-9a-f]{8})\b"),
-    ("[SECOND]", r#""created":(?<redacted>\d+)"#),
+    ("[SECOND]", r#""(?:created|not_after)":(?<redacted>\d+)"#),
+    ("[DAY]", r"(?m)for .*, until (?<redacted>\d{4}-\d\d-\d\d)$"),
+    ("[PIN]", r"sha256/(?<redacted>[A-Za-z0-9+/]{43}=)"),
 ];
 
 fn root(path: &str) -> PathBuf {
@@ -68,7 +70,7 @@ macro_rules! transcripts {
     };
 }
 
-transcripts!(tool, keygen, grant, keys, rotate, policy, completions, man);
+transcripts!(tool, keygen, grant, keys, rotate, policy, certs, completions, man);
 
 fn output(args: &[&str]) -> String {
     let output = Command::new(TOOL).args(args).output().unwrap();

@@ -74,7 +74,7 @@ pub use write::{replace, write_new};
 
 use super::position::Located;
 use super::private_file::{self, PrivateFileError};
-use super::section::{Section, document};
+use super::section::{Section, Setting, document};
 use crate::keyring::Keyring;
 use crate::schedule::check_realm;
 
@@ -193,7 +193,7 @@ fn from_text(text: &str) -> Parsed<KeyFile> {
     for section in sections {
         entries.push(grant::grant(section, realm, &entries)?);
     }
-    let sections = document.get("allotted").map(|setting| setting.sections()).transpose()?;
+    let sections = document.get("allotted").map(Setting::sections).transpose()?;
     let allotted = ledger::allotted(&sections.unwrap_or_default())?;
     Ok(KeyFile { realm: realm.into(), entries, allotted })
 }

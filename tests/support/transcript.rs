@@ -39,6 +39,7 @@ pub(crate) fn shell(command: &str, folder: &Path) -> String {
         .env("PATH", path())
         .env_remove("MQTT_SEAL_KEYS")
         .env_remove("MQTT_SEAL_POLICY")
+        .env("RUST_BACKTRACE", "0")
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(file.try_clone().unwrap())

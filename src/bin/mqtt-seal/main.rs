@@ -1,6 +1,7 @@
 //! The command-line tool: keys, certificates, policies, messages. Knows the commands' names; what
 //! each does is in a file of its own.
 
+mod certs;
 mod completions;
 mod fault;
 mod files;
@@ -39,6 +40,7 @@ enum Command {
     Keys(keys::Args),
     Rotate(rotate::Args),
     Policy(policy::Args),
+    Certs(certs::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -51,6 +53,7 @@ impl Command {
             Self::Keys(args) => args.run(),
             Self::Rotate(args) => args.run(),
             Self::Policy(args) => args.run(),
+            Self::Certs(args) => args.run(),
             Self::Completions(args) => args.run(&mut Cli::command()),
             Self::Man(args) => args.run(Cli::command()),
         }
