@@ -24,11 +24,13 @@ use tempfile::TempDir;
 const TOOL: &str = env!("CARGO_BIN_EXE_mqtt-seal");
 
 /// What is another at each run, and what stands for it in the transcripts.
-const VARYING: [(&str, &str); 5] = [
+const VARYING: [(&str, &str); 7] = [
     ("[STAMP]", r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z"),
     ("[KID]", r"\b(?<redacted>[0-9a-f]{8})\b"),
     ("[SECOND]", r#""(?:created|not_after)":(?<redacted>\d+)"#),
     ("[DAY]", r"(?m)for .*, until (?<redacted>\d{4}-\d\d-\d\d)$"),
+    ("[SESSION]", r"\b(?<redacted>[0-9a-f]{24})\b"),
+    ("[TODAY]", r"sealed on (?<redacted>\d{4}-\d\d-\d\d)"),
     ("[PIN]", r"sha256/(?<redacted>[A-Za-z0-9+/]{43}=)"),
 ];
 
@@ -70,7 +72,20 @@ macro_rules! transcripts {
     };
 }
 
-transcripts!(tool, keygen, grant, keys, rotate, policy, certs, completions, man);
+transcripts!(
+    tool,
+    keygen,
+    grant,
+    keys,
+    rotate,
+    policy,
+    certs,
+    seal,
+    open,
+    inspect,
+    completions,
+    man
+);
 
 fn output(args: &[&str]) -> String {
     let output = Command::new(TOOL).args(args).output().unwrap();

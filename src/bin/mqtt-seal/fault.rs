@@ -45,6 +45,16 @@ impl Fault {
         Self { kind: Kind::Usage, ..Self::new(what, fix) }
     }
 
+    /// With exit code 3: nothing came in time.
+    pub(crate) fn nothing(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { kind: Kind::Nothing, ..Self::new(what, fix) }
+    }
+
+    /// With exit code 4: messages were rejected.
+    pub(crate) fn rejected(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { kind: Kind::Rejected, ..Self::new(what, fix) }
+    }
+
     /// Prints it, and gives its exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let mut stderr = io::stderr().lock();

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use mqtt_seal::Policy;
+use mqtt_seal::policy::Links;
 use mqtt_seal::store::key_file::KeyFile;
 use mqtt_seal::store::policy_file;
+use mqtt_seal::{Guard, Policy};
 
 use crate::fault::Fault;
 
@@ -36,6 +37,13 @@ pub(crate) struct PolicyArg {
 pub(crate) const SEAL_ALL: &str = "[[rule]]\ntopics = [\"#\"]\npayload = \"sealed\"\n";
 
 impl PolicyArg {
+    /// What the policy and the keys make of messages by any link.
+    pub(crate) fn guard(&self, keys: &KeysArg) -> Result<Guard, Fault> {
+        let keyring = keys.read()?.keyring();
+        let guard = Guard::new(self.read()?, keyring, Links::Both);
+        guard.map_err(|error| Fault::told(&error, "see that the system has entropy"))
+    }
+
     pub(crate) fn read(&self) -> Result<Policy, Fault> {
         let policy = match &self.policy {
             Some(path) => policy_file::read(path),

@@ -3,17 +3,25 @@
 
 mod certs;
 mod completions;
+mod encoding;
 mod fault;
 mod files;
 mod grant;
+mod inspect;
 mod keygen;
 mod keys;
 mod ledger;
 mod man;
 mod moment;
+mod open;
 mod policy;
+mod publish;
+mod rejected;
 mod rotate;
+mod seal;
+mod session;
 mod show;
+mod subscribe;
 
 use std::process::ExitCode;
 
@@ -41,6 +49,11 @@ enum Command {
     Rotate(rotate::Args),
     Policy(policy::Args),
     Certs(certs::Args),
+    Seal(seal::Args),
+    Open(open::Args),
+    Inspect(inspect::Args),
+    Pub(publish::Args),
+    Sub(subscribe::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -54,6 +67,11 @@ impl Command {
             Self::Rotate(args) => args.run(),
             Self::Policy(args) => args.run(),
             Self::Certs(args) => args.run(),
+            Self::Seal(args) => args.run(),
+            Self::Open(args) => args.run(),
+            Self::Inspect(args) => args.run(),
+            Self::Pub(args) => args.run(),
+            Self::Sub(args) => args.run(),
             Self::Completions(args) => args.run(&mut Cli::command()),
             Self::Man(args) => args.run(Cli::command()),
         }
