@@ -9,7 +9,7 @@ use std::{env, fs};
 
 /// Runs what the transcript `text` runs, in `folder`, with our tool in the `PATH`; returns the
 /// transcript as it should have been.
-pub(crate) fn run(text: &str, folder: &Path) -> String {
+pub(crate) fn run(text: &str, folder: &Path, settings: &[(&str, String)]) -> String {
     let (mut now, mut in_console, mut in_output) = (String::new(), false, false);
     for line in text.lines() {
         let fence = line.starts_with("```");
@@ -19,7 +19,7 @@ pub(crate) fn run(text: &str, folder: &Path) -> String {
         }
         if let Some(command) = line.strip_prefix("$ ").filter(|_| in_console) {
             in_output = true;
-            writeln!(now, "{line}\n{}", shell(command, folder).trim_end()).unwrap();
+            writeln!(now, "{line}\n{}", shell(command, folder, settings).trim_end()).unwrap();
             now.truncate(now.trim_end().len() + 1);
         } else if !in_output {
             writeln!(now, "{line}").unwrap();
@@ -29,11 +29,22 @@ pub(crate) fn run(text: &str, folder: &Path) -> String {
 }
 
 /// What a shell prints, on both outputs, and its exit status unless it is 0.
-pub(crate) fn shell(command: &str, folder: &Path) -> String {
+fn shell(command: &str, folder: &Path, settings: &[(&str, String)]) -> String {
     let output = folder.join(".output");
-    let file = fs::File::create(&output).unwrap();
-    // a file, since a process in the background would hold a pipe open
-    let status = Command::new("sh")
+    let status = into_file(command, folder, &output)
+        .envs(settings.iter().map(|(name, value)| (name, value)))
+        .status()
+        .unwrap();
+    let text = String::from_utf8_lossy(&fs::read(&output).unwrap()).into_owned();
+    let code = status.code().expect("no signal ends a shell");
+    if code == 0 { text } else { format!("? {code}\n{text}") }
+}
+
+/// A shell that runs `command` in `folder`, with our tool in the `PATH`, and prints into `output`.
+pub(crate) fn into_file(command: &str, folder: &Path, output: &Path) -> Command {
+    let file = fs::File::create(output).unwrap();
+    let mut shell = Command::new("sh");
+    shell
         .args(["-c", command])
         .current_dir(folder)
         .env("PATH", path())
@@ -43,12 +54,8 @@ pub(crate) fn shell(command: &str, folder: &Path) -> String {
         .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(file.try_clone().unwrap())
-        .stderr(file)
-        .status()
-        .unwrap();
-    let text = String::from_utf8_lossy(&fs::read(&output).unwrap()).into_owned();
-    let code = status.code().expect("no signal ends a shell");
-    if code == 0 { text } else { format!("? {code}\n{text}") }
+        .stderr(file);
+    shell
 }
 
 fn path() -> std::ffi::OsString {

@@ -79,7 +79,7 @@ impl Row {
             state,
             covers: covers(grant.covers()),
             suite: grant.suite().map(mqtt_seal::Suite::name),
-            sender: grant.sender().map(|sender| sender.get()),
+            sender: grant.sender().map(mqtt_seal::wire::SenderNumber::get),
             created: file.created(grant.generation()),
             not_after,
             kid: kid.map(|kid| kid.to_string()),

@@ -78,7 +78,7 @@ impl Args {
         let message = Incoming::new(topic, sealed, Link::Tls).at(Some(moment::now_ms()));
         let mut payload = Vec::new();
         let delivery = rx.open(&message, &mut payload);
-        let delivery = delivery.map_err(|error| rejected::fault(&error))?;
+        let delivery = delivery.map_err(rejected::fault)?;
         if delivery.protection == Protection::Clear {
             let what = format!("{topic}: this was never sealed, and the topic's rule allows that");
             return Err(Fault::new(what, "read it as it is"));

@@ -16,7 +16,7 @@ const LINES_WAITING: usize = 100;
 /// Publish, with the flags of mosquitto_pub
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
-#[command(after_help = "Example:\n  mqtt-seal pub -t sensor/temp -m 27")]
+#[command(after_help = "Example:\n  mqtt-seal pub -p 1883 -t sensor/temp -m 27")]
 pub(crate) struct Args {
     /// The topic
     #[arg(short, long)]
@@ -120,7 +120,7 @@ impl Source {
         if self.stdin_line {
             return Ok(None);
         }
-        let file = self.file.as_deref().or(self.stdin_file.then_some(Path::new("-")));
+        let file = self.file.as_deref().or_else(|| self.stdin_file.then_some(Path::new("-")));
         Ok(Some(match (&self.message, file) {
             (Some(text), _) => text.clone().into_bytes(),
             (None, Some(path)) => encoding::read(Some(path))?.to_vec(),

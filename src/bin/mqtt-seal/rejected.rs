@@ -5,7 +5,7 @@ use mqtt_seal::guard::OpenError;
 use crate::fault::Fault;
 
 /// What to do about a message that is not delivered.
-pub(crate) const fn fix(error: &OpenError) -> &'static str {
+pub(crate) const fn fix(error: OpenError) -> &'static str {
     match error {
         OpenError::Refused => "add a rule for the topic, or name its topic with --topic",
         OpenError::WrongTransport => {
@@ -28,6 +28,6 @@ pub(crate) const fn fix(error: &OpenError) -> &'static str {
 }
 
 /// The failure of a command that opens one message.
-pub(crate) fn fault(error: &OpenError) -> Fault {
+pub(crate) fn fault(error: OpenError) -> Fault {
     Fault::new(error.to_string(), fix(error))
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use mqtt_seal::guard::Outgoing;
+use mqtt_seal::guard::{Outgoing, SealError};
 
 use crate::encoding::{self, Bytes, Encoding};
 use crate::fault::Fault;
@@ -11,7 +11,9 @@ use crate::moment;
 
 /// Seal a file or standard input, as a payload for a topic
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  echo 27 | mqtt-seal seal --topic sensor/temp --encoding hex")]
+#[command(
+    after_help = "Example:\n  echo 27 | mqtt-seal seal --topic sensor/temp --encoding hex > sealed.hex"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     bytes: Bytes,
@@ -38,11 +40,22 @@ impl Args {
         let message = Outgoing::new(&self.topic, &payload).at(Some(moment::now_ms()));
         let mut sealed = Vec::new();
         let done = tx.seal(&message, &mut sealed);
-        let done = done.map_err(|error| Fault::told(&error, "name another topic"))?;
+        let done = done.map_err(|error| Fault::told(&error, fix(&error)))?;
         if done.sealed.is_none() {
             let what = format!("{}: the topic's rule publishes in clear", self.topic);
             return Err(Fault::new(what, "say payload = \"sealed\" in the policy"));
         }
         encoding::write(self.out.as_deref(), &self.encoding.encode(&sealed))
+    }
+}
+
+/// What to do where the library's text does not say so.
+const fn fix(error: &SealError) -> &'static str {
+    match error {
+        SealError::TooLarge { .. } => "shorten it, or raise max_packet in the rule",
+        SealError::RollbackPossible | SealError::Lease { .. } => {
+            "say form = \"session\" in the rule: the tool keeps no counters"
+        }
+        _ => "name another topic",
     }
 }

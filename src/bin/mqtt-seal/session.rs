@@ -28,6 +28,7 @@ const TLS_PORT: u16 = 8883;
 const QUEUE: usize = 100;
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct SessionArgs {
     /// The broker
     #[arg(short = 'h', long, default_value = "localhost")]
@@ -57,6 +58,9 @@ pub(crate) struct SessionArgs {
     /// Quality of service
     #[arg(short, long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=2))]
     qos: u8,
+    /// Keep the session at the broker; not there yet
+    #[arg(short = 'c', long, hide = true)]
+    disable_clean_session: bool,
     /// The version of MQTT
     #[arg(short = 'V', long, default_value = "mqttv311")]
     protocol_version: Version,
@@ -138,7 +142,7 @@ macro_rules! ask {
             Self::V4(client) => client.$call($($argument),*).await,
             Self::V5(client) => client.$call($($argument),*).await,
         }
-        .map_err(|error| Fault::told(&error, "see mqtt-seal policy explain"))
+        .map_err(|error| Fault::told(&error, "name another, or see mqtt-seal policy explain"))
     };
 }
 
@@ -173,6 +177,10 @@ impl SessionArgs {
 
     /// Connects. Needs a tokio runtime.
     pub(crate) fn start(&self) -> Result<(Client, EventLoop), Fault> {
+        if self.disable_clean_session {
+            let what = "sessions that outlive their connection are not there yet";
+            return Err(Fault::usage(what, "leave out -c, and stay connected with QoS 1 or 2"));
+        }
         let tls = self.tls()?;
         let links = if tls.is_some() { Links::Tls } else { Links::Tcp };
         let (policy, keyring) = self.protection()?;
@@ -186,14 +194,20 @@ impl SessionArgs {
         let refused = |error| Fault::told(&error, "correct the options");
         match self.protocol_version {
             Version::V4 => {
-                let options =
-                    self.options(rumqttc_v4::ClientOptions::new(), self.v4(id, login), tls);
+                let options = self.options(
+                    rumqttc_v4::ClientOptions::new(),
+                    self.v4(id, login),
+                    tls.as_ref(),
+                );
                 let client = rumqttc_v4::AsyncClient::new(guard, options, QUEUE);
                 client.map(|(client, events)| (Client::V4(client), events)).map_err(refused)
             }
             Version::V5 => {
-                let options =
-                    self.options(rumqttc_v5::ClientOptions::new(), self.v5(id, login), tls);
+                let options = self.options(
+                    rumqttc_v5::ClientOptions::new(),
+                    self.v5(id, login),
+                    tls.as_ref(),
+                );
                 let client = rumqttc_v5::AsyncClient::new(guard, options, QUEUE);
                 client.map(|(client, events)| (Client::V5(client), events)).map_err(refused)
             }
@@ -204,9 +218,9 @@ impl SessionArgs {
         &self,
         options: mqtt_seal::client::ClientOptions<M>,
         mqtt: M,
-        tls: Option<TlsConfig>,
+        tls: Option<&TlsConfig>,
     ) -> mqtt_seal::client::ClientOptions<M> {
-        let options = match &tls {
+        let options = match tls {
             Some(tls) => options.tls(mqtt, tls),
             None => options.tcp(mqtt),
         };

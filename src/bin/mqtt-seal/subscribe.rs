@@ -17,8 +17,9 @@ use crate::{rejected, show};
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 #[command(
-    after_help = "Example:\n  mqtt-seal sub -t sensor/# -v\n\nFields of -F: those of mosquitto_sub %t %p %x %X %l %q %r %U %%, and %{protection} %{generation}\n%{kid} %{session} %{counter} %{age} %{verdict}"
+    after_help = "Example:\n  mqtt-seal sub -p 1883 -t sensor/# -v\n\nFields of -F: those of mosquitto_sub %t %p %x %X %l %q %r %U %%, and %{protection} %{generation}\n%{kid} %{session} %{counter} %{age} %{verdict}"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Args {
     /// A filter of topics; may be repeated
     #[arg(short, long, required = true)]
@@ -121,7 +122,7 @@ impl Args {
                 client.ack(&message).await?;
             }
             Event::Rejected { topic, reason, .. } => {
-                warn(&format!("{topic} rejected: {reason}\n  fix: {}", rejected::fix(&reason)));
+                warn(&format!("{topic} rejected: {reason}\n  fix: {}", rejected::fix(reason)));
                 let harmless = [OpenError::Cleared, OpenError::Rejected(Rejected::Duplicate)]
                     .contains(&reason);
                 seen.rejected = seen.rejected.saturating_add(u64::from(!harmless));

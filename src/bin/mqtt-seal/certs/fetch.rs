@@ -25,11 +25,12 @@ pub(super) fn certificates(host: &str, port: u16) -> Result<Vec<CertificateDer<'
         Fault::usage(format!("{host} is no host name and no address"), "name HOST:PORT")
     })?;
     let recorder = Arc::new(Recorder::default());
+    let verifier: Arc<dyn ServerCertVerifier> = Arc::<Recorder>::clone(&recorder);
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| silent(error.to_string()))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(&recorder) as Arc<dyn ServerCertVerifier>)
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     let mut tls =
         ClientConnection::new(Arc::new(config), name).map_err(|error| silent(error.to_string()))?;

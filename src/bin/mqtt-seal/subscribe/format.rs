@@ -2,6 +2,7 @@
 
 use mqtt_seal::client::Message;
 use mqtt_seal::guard::Protection;
+use mqtt_seal::session::Authentic;
 use serde_json::{Value, json};
 
 use crate::moment;
@@ -87,7 +88,7 @@ pub(super) fn json(message: &Message) -> Value {
         "generation": delivery.generation,
         "kid": proof.map(|proof| proof.kid().to_string()),
         "session": proof.map(|proof| proof.session().to_string()),
-        "counter": proof.map(|proof| proof.counter()),
+        "counter": proof.map(Authentic::counter),
         "age_ms": age_ms(message),
         "verdict": delivery.verdict.map(|verdict| verdict.to_string()),
     })

@@ -8,7 +8,7 @@ fn authority() -> KeyFile {
 
 /// The file as it is after a restart.
 fn read_again(file: &KeyFile) -> KeyFile {
-    let mut text = super::super::write::text(file);
+    let mut text = write::text(file);
     KeyFile::parse(&mut text).unwrap()
 }
 
@@ -38,8 +38,8 @@ fn numbers_stay_given_when_their_generation_is_erased() {
 
 #[test]
 fn the_number_of_the_holder_is_given_to_nobody() {
-    let text = granted("kind = \"shared\"\nsender = 41");
-    let mut file = KeyFile::parse(&mut text.clone()).unwrap();
+    let mut text = granted("kind = \"shared\"\nsender = 41");
+    let mut file = KeyFile::parse(&mut text).unwrap();
     assert_eq!(file.allot("a").unwrap().get(), 42);
 }
 
