@@ -1,5 +1,5 @@
 //! The command-line tool as people see it: transcripts in `tests/cmd`, one for each command.
-//! `SNAPSHOTS=overwrite cargo test --features cli --test cli` writes them anew.
+//! `SNAPSHOTS=overwrite cargo test --features cli,demo --test cli` writes them anew.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,9 +13,10 @@ mod support;
 #[path = "support/transcript.rs"]
 mod transcript;
 
+use core::net::Ipv4Addr;
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -29,10 +30,12 @@ use tempfile::TempDir;
 const TOOL: &str = env!("CARGO_BIN_EXE_mqtt-seal");
 
 /// What is another at each run, and what stands for it in the transcripts.
-const VARYING: [(&str, &str); 7] = [
+const VARYING: [(&str, &str); 9] = [
     ("[STAMP]", r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z"),
     ("[KID]", r"\b(?<redacted>[0-9a-f]{8})\b"),
     ("[SECOND]", r#""(?:created|not_after)":(?<redacted>\d+)"#),
+    ("[SEALED]", r"fc40(?<redacted>[0-9a-f]{36})"),
+    ("[TIME]", r"(?<redacted> +\d+\.\d{3}) s"),
     ("[DAY]", r"(?m)for .*, until (?<redacted>\d{4}-\d\d-\d\d)$"),
     ("[SESSION]", r"\b(?<redacted>[0-9a-f]{24})\b"),
     ("[TODAY]", r"sealed on (?<redacted>\d{4}-\d\d-\d\d)"),
@@ -111,7 +114,8 @@ transcripts!(
     publish,
     subscribe,
     completions,
-    man
+    man,
+    demo
 );
 
 fn output(args: &[&str]) -> String {

@@ -2,7 +2,7 @@
 //! folder, and what it prints has to be what follows. `? N` stands before the output of a command
 //! that exits with N.
 
-use std::fmt::Write as _;
+use core::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{env, fs};

@@ -3,6 +3,8 @@
 
 mod certs;
 mod completions;
+#[cfg(feature = "demo")]
+mod demo;
 mod encoding;
 mod fault;
 mod files;
@@ -54,6 +56,8 @@ enum Command {
     Inspect(inspect::Args),
     Pub(publish::Args),
     Sub(subscribe::Args),
+    #[cfg(feature = "demo")]
+    Demo(demo::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -72,6 +76,8 @@ impl Command {
             Self::Inspect(args) => args.run(),
             Self::Pub(args) => args.run(),
             Self::Sub(args) => args.run(),
+            #[cfg(feature = "demo")]
+            Self::Demo(args) => args.run(),
             Self::Completions(args) => args.run(&mut Cli::command()),
             Self::Man(args) => args.run(Cli::command()),
         }
