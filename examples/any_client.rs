@@ -13,7 +13,7 @@ use std::error::Error;
 use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use mqtt_seal::guard::{Guard, Incoming, Outgoing, QoS};
+use mqtt_seal::guard::{Guard, Incoming, Opened, Outgoing, QoS};
 use mqtt_seal::keyring::{Grant, Keyring};
 use mqtt_seal::policy::{Link, Links, Policy, Rule, SubscribeError};
 use mqtt_seal::secret::SharedKey;
@@ -67,7 +67,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let mut payload = Vec::new();
             let Ok(mut rx) = rx.lock() else { return };
             match rx.open(&incoming, &mut payload) {
-                Ok(_) => drop(deliver.send((message.topic.clone(), payload))),
+                Ok(Opened::Delivered(_)) => drop(deliver.send((message.topic.clone(), payload))),
+                // without a replay log there are no claims
+                Ok(_) => {}
                 // the reason, never the bytes
                 Err(reason) => println!("{} rejected: {reason}", message.topic),
             }

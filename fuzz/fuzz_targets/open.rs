@@ -63,7 +63,7 @@ fn put_in(payload: &mut [u8], flags: u8, policy: &Policy, topic: TopicName<'_>) 
 
 fn open(receiver: &mut GuardRx, message: &Incoming<'_>, policy: &Policy) {
     let mut out = b"left from before".to_vec();
-    match receiver.open(message, &mut out) {
+    match receiver.open(message, &mut out).map(|opened| opened.delivered().expect("no log")) {
         Ok(delivery) => {
             let topic = TopicName::parse(message.topic).expect("opened under it");
             let clear = match policy.rule(topic).expect("opened under it").payload() {

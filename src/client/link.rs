@@ -450,7 +450,10 @@ impl<D: Dial> Worker<D> {
         let link = self.parts.link;
         let topic = TopicName::from_bytes(&received.topic).map_err(OpenError::Topic)?.as_str();
         let outer: Vec<Property<'_>> = received.properties.iter().collect();
-        let incoming = Incoming::new(topic, &received.payload, link).properties(&outer).at(now());
+        let incoming = Incoming::new(topic, &received.payload, link)
+            .properties(&outer)
+            .retain(received.retain)
+            .at(now());
         let mut payload = Vec::new();
         let mut rx = self.parts.guards.rx();
         let delivery = rx.open(&incoming, &mut payload);
@@ -458,7 +461,8 @@ impl<D: Dial> Worker<D> {
             self.parts.feed.push_or_miss(Event::Guard(event));
         }
         drop(rx);
-        let delivery = delivery?;
+        // the adapters have no replay log yet, and without one there are no claims
+        let delivery = delivery?.delivered().ok_or(OpenError::Stopped)?;
         let properties: Properties = delivery.properties(&outer).collect();
         let (topic, packet_topic) = match &delivery.carried_topic {
             Some(carried) => (carried.clone(), Some(topic.into())),

@@ -15,6 +15,12 @@ pub enum GuardEvent {
     /// Replay state of a stream had to be forgotten altogether: a repetition of its messages would
     /// count as new.
     TombstoneOverflow,
+    /// A message was below its replay window or its tombstone, or was perhaps delivered before an
+    /// unclean stop. It may have been genuine.
+    TooOld {
+        /// Such messages so far.
+        so_far: u64,
+    },
     /// A newer key of a scope is not used.
     KeyCollision(KeyCollision),
     /// So many messages of one scope were not authentic: somebody tries, or a sender is broken.
@@ -30,6 +36,10 @@ impl fmt::Display for GuardEvent {
             Self::TombstoneOverflow => {
                 f.write_str("replay state was forgotten: raise the limits or use fewer senders")
             }
+            Self::TooOld { so_far } => write!(
+                f,
+                "{so_far} messages came too late to be told from repetitions: some may be lost"
+            ),
             Self::KeyCollision(collision) => collision.fmt(f),
             Self::ManyFailures { failures } => {
                 write!(f, "{failures} messages of one scope were not authentic")

@@ -1,13 +1,19 @@
 //! What comes in: a message, what is told about it when it is delivered, and why it is not.
 
 use alloc::{string::String, vec::Vec};
-use core::fmt;
+use core::{fmt, num::NonZeroU32};
 
-use super::{Outer, windows::StateKey};
-use crate::policy::Link;
+use zeroize::Zeroizing;
+
+use super::Outer;
+use super::log::Write;
+use super::rows::Lease;
+use super::state_key::StateKey;
+use crate::policy::{BareDelete, Link};
 use crate::replay::{Rejected, Verdict};
 use crate::session::Authentic;
 use crate::topic::TopicError;
+use crate::wire::header::{KeyId, SessionId};
 use crate::wire::inner::Kind;
 use crate::wire::property::{Properties, Property};
 
@@ -25,21 +31,40 @@ pub struct Incoming<'a> {
     pub link: Link,
     /// Its MQTT 5 properties, of the five that belong to a payload.
     pub properties: &'a [Property<'a>],
+    /// Its RETAIN flag.
+    pub retain: bool,
+    /// Whether it may have come by a shared subscription, whose members see parts of each stream.
+    pub shared: bool,
     /// The clock in Unix milliseconds; `None` on a device without one.
     pub now: Option<u64>,
 }
 
 impl<'a> Incoming<'a> {
-    /// A message without properties, at a receiver without a clock.
+    /// A message without RETAIN and properties, by no shared subscription, at a receiver without a
+    /// clock.
     #[must_use]
     pub const fn new(topic: &'a str, payload: &'a [u8], link: Link) -> Self {
-        Self { topic, payload, link, properties: &[], now: None }
+        Self { topic, payload, link, properties: &[], retain: false, shared: false, now: None }
     }
 
     /// With these MQTT 5 properties.
     #[must_use]
     pub const fn properties(mut self, properties: &'a [Property<'a>]) -> Self {
         self.properties = properties;
+        self
+    }
+
+    /// With this RETAIN flag.
+    #[must_use]
+    pub const fn retain(mut self, retain: bool) -> Self {
+        self.retain = retain;
+        self
+    }
+
+    /// Perhaps by a shared subscription.
+    #[must_use]
+    pub const fn shared(mut self, shared: bool) -> Self {
+        self.shared = shared;
         self
     }
 
@@ -58,6 +83,8 @@ impl fmt::Debug for Incoming<'_> {
             .field("payload_len", &self.payload.len())
             .field("link", &self.link)
             .field("properties", &self.properties.len())
+            .field("retain", &self.retain)
+            .field("shared", &self.shared)
             .field("now", &self.now)
             .finish()
     }
@@ -76,8 +103,66 @@ pub enum Protection {
 /// Names a delivered message until [`GuardRx::confirm`](super::GuardRx::confirm).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Receipt {
+    /// Whether the state is a record; else it is a stream.
+    pub(super) record: bool,
     pub(super) state: StateKey,
+    pub(super) kid: KeyId,
+    pub(super) id: SessionId,
     pub(super) counter: u32,
+}
+
+/// A message that was opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Opened {
+    /// Its payload is in the caller's buffer.
+    Delivered(Delivery),
+    /// The replay log has to know something first: make the claim's writes, then
+    /// [`GuardRx::finish`](super::GuardRx::finish). Without a log this does not happen.
+    NeedsClaim(Claim),
+}
+
+impl Opened {
+    /// What is told about the message, where no claim has to be made first.
+    #[must_use]
+    pub fn delivered(self) -> Option<Delivery> {
+        match self {
+            Self::Delivered(delivery) => Some(delivery),
+            Self::NeedsClaim(_) => None,
+        }
+    }
+}
+
+/// An authentic message that waits for its replay log.
+///
+/// A claim that is dropped was never made: its message is opened again when the broker repeats it.
+/// So do not acknowledge it, and finish one claim before opening the next message of its topic.
+///
+/// `Debug` prints the payload's length in place of its bytes.
+#[must_use]
+pub struct Claim {
+    pub(super) writes: Vec<Write>,
+    pub(super) receipt: Receipt,
+    pub(super) lease: Option<Lease>,
+    pub(super) delivery: Delivery,
+    pub(super) payload: Zeroizing<Vec<u8>>,
+}
+
+impl Claim {
+    /// What has to be durable before the message is delivered: all of it, in this order.
+    #[must_use]
+    pub fn writes(&self) -> &[Write] {
+        &self.writes
+    }
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim")
+            .field("writes", &self.writes.len())
+            .field("payload_len", &self.payload.len())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is told about a payload that is delivered.
@@ -101,9 +186,17 @@ pub struct Delivery {
     /// The authenticated topic that takes the place of the packet's, under
     /// `topic_binding = "carried"`.
     pub carried_topic: Option<String>,
+    /// Whether this client sealed it itself.
+    pub own: bool,
+    /// Counters of the sender's session that did not come before this message: so many messages
+    /// were lost or are late. Told only where each of them was for this topic and this client.
+    pub gap: Option<NonZeroU32>,
     /// What to confirm the message with, once the application has dealt with it; `None` where
     /// nothing waits for that.
     pub receipt: Option<Receipt>,
+    pub(super) echo: Option<[u8; 8]>,
+    /// Whether a rule for a migration let it through in clear.
+    pub(super) migrating: bool,
     pub(super) props: Props,
     pub(super) outer: Outer,
 }
@@ -119,7 +212,7 @@ impl fmt::Debug for Props {
 }
 
 impl Delivery {
-    pub(super) fn clear() -> Self {
+    pub(super) fn clear(migrating: bool) -> Self {
         Self {
             protection: Protection::Clear,
             verdict: None,
@@ -129,7 +222,11 @@ impl Delivery {
             timestamp: None,
             ttl: None,
             carried_topic: None,
+            own: false,
+            gap: None,
             receipt: None,
+            echo: None,
+            migrating,
             props: Props::default(),
             outer: Outer::All,
         }
@@ -156,8 +253,9 @@ pub enum OpenError {
     Refused,
     /// The rule keeps the topic to TLS, and the message came over plain TCP.
     WrongTransport,
-    /// An empty payload: the retained value was deleted, by whom cannot be told.
-    Cleared,
+    /// An empty payload: the retained value was deleted, by whom cannot be told; and what the rule
+    /// says that this is worth.
+    Cleared(BareDelete),
     /// A payload that was never sealed, on a topic whose rule asks for sealing.
     ClearOnSealedTopic,
     /// A version or a flag that this edition does not know.
@@ -170,6 +268,8 @@ pub enum OpenError {
     NotAuthentic,
     /// Authentic, and refused by the replay state.
     Rejected(Rejected),
+    /// The receiver was stopped, and its replay log closed.
+    Stopped,
 }
 
 impl OpenError {
@@ -180,16 +280,14 @@ impl OpenError {
             Self::Topic(_) => "Topic",
             Self::Refused => "Refused",
             Self::WrongTransport => "WrongTransport",
-            Self::Cleared => "Cleared",
+            Self::Cleared(_) => "Cleared",
+            Self::Stopped => "Stopped",
             Self::ClearOnSealedTopic => "ClearOnSealedTopic",
             Self::Unsupported => "Unsupported",
             Self::Malformed => "Malformed",
             Self::UnknownKey => "UnknownKey",
             Self::NotAuthentic => "NotAuthentic",
-            Self::Rejected(Rejected::Duplicate) => "Duplicate",
-            Self::Rejected(Rejected::TooOld) => "TooOld",
-            Self::Rejected(Rejected::Stale) => "Stale",
-            Self::Rejected(Rejected::NotFresh) => "NotFresh",
+            Self::Rejected(rejected) => rejected.name(),
         }
     }
 }
@@ -201,7 +299,8 @@ impl fmt::Display for OpenError {
             Self::Rejected(rejected) => return rejected.fmt(f),
             Self::Refused => "no rule of the policy covers the topic",
             Self::WrongTransport => "the topic's rule asks for tls, and the message came over tcp",
-            Self::Cleared => "the payload is empty: somebody deleted the retained value",
+            Self::Stopped => "the receiver was stopped",
+            Self::Cleared(_) => "the payload is empty: somebody deleted the retained value",
             Self::ClearOnSealedTopic => {
                 "the payload is not sealed, and the topic's rule asks for it"
             }

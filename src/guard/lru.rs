@@ -71,20 +71,35 @@ impl<K: core::hash::Hash + Eq + Copy, V> Lru<K, V> {
         self.index(key).and_then(|index| self.nodes.get(place(index))).map(|node| &node.value)
     }
 
-    /// Changes the value of `key`, and makes it the newest if the change succeeds. `None` if it
-    /// is not there.
-    pub(super) fn update<E>(
+    /// Changes the value of `key`, and makes it the newest if the change says so. `None` if it is
+    /// not there.
+    pub(super) fn update<T>(
         &mut self,
         key: &K,
-        change: impl FnOnce(&mut V) -> Result<(), E>,
-    ) -> Option<Result<(), E>> {
+        change: impl FnOnce(&mut V) -> (T, bool),
+    ) -> Option<T> {
         let index = self.index(key)?;
-        let changed = change(&mut self.nodes.get_mut(place(index))?.value);
-        if changed.is_ok() && index != self.newest {
+        let (result, used) = change(&mut self.nodes.get_mut(place(index))?.value);
+        if used && index != self.newest {
             self.unlink(index);
             self.link(index);
         }
-        Some(changed)
+        Some(result)
+    }
+
+    /// The value of `key`, to be changed without calling it used.
+    pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.index(key).and_then(|index| self.nodes.get_mut(place(index))).map(|n| &mut n.value)
+    }
+
+    /// All entries, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (K, &V)> {
+        let mut next = self.oldest;
+        core::iter::from_fn(move || {
+            let node = self.nodes.get(place(next))?;
+            next = node.newer;
+            Some((node.key, &node.value))
+        })
     }
 
     /// Enters `value` as the newest under a key that is not there.
@@ -198,13 +213,13 @@ mod tests {
                         let entry = model.remove(at);
                         model.push(entry);
                         let mut seen = None;
-                        let see = |value: &mut usize| { seen = Some(*value); Ok::<(), ()>(()) };
-                        prop_assert_eq!(lru.update(&key, see), Some(Ok(())));
+                        let see = |value: &mut usize| { seen = Some(*value); ((), true) };
+                        prop_assert_eq!(lru.update(&key, see), Some(()));
                         prop_assert_eq!(seen, Some(entry.1));
                     }
                     (3, Some(_)) if time % 2 == 0 => {
                         // what is refused is not used
-                        prop_assert_eq!(lru.update(&key, |_| Err(())), Some(Err(())));
+                        prop_assert_eq!(lru.update(&key, |_| ((), false)), Some(()));
                     }
                     (2, at) => {
                         let expected = at.map(|at| model.remove(at).1);
@@ -219,6 +234,8 @@ mod tests {
                 for (key, value) in &model {
                     prop_assert_eq!(lru.get(key), Some(value));
                 }
+                let entries: Vec<_> = lru.iter().map(|(key, value)| (key, *value)).collect();
+                prop_assert_eq!(entries, model.clone());
             }
         }
     }

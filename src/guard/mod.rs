@@ -27,34 +27,42 @@
 //! ```
 
 mod aad;
+mod contents;
+mod counts;
 mod event;
 mod incoming;
+mod judge;
 mod leases;
+mod log;
 mod lru;
 mod outgoing;
+mod own;
+mod restore;
+mod rows;
 mod rx;
 mod scopes;
+mod shelf;
+mod state_key;
+mod table;
 mod tx;
-mod windows;
 
 use alloc::{boxed::Box, sync::Arc};
 use core::fmt;
 
+pub use counts::Counts;
 pub use event::GuardEvent;
-pub use incoming::{Delivery, Incoming, OpenError, Protection, Receipt};
+pub use incoming::{Claim, Delivery, Incoming, OpenError, Opened, Protection, Receipt};
+pub use log::{LogError, MemoryLog, Prefer, ROW_KEY_LEN, ReplayLog, RestoreError, RowKey, Write};
 pub use outgoing::{Outgoing, Plan, SealError, Sealed};
 pub use rx::GuardRx;
+pub use table::ReplayLimits;
 pub use tx::{GuardTx, RenewError};
-pub use windows::ReplayLimits;
 
 use crate::keyring::{Keyring, ScopeRef};
 use crate::policy::{Links, Policy, PropertyHandling, Rule, Scope, TopicBinding};
 use crate::session::{Entropy, NoEntropy};
 use crate::topic::TopicName;
 use crate::wire::property::Property;
-
-/// A receiver refuses what is dated more than this many milliseconds ahead (SPEC §7.1).
-pub const MAX_SKEW_MS: u64 = 5_000;
 
 /// MQTT's quality of service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -133,9 +141,10 @@ impl Guard {
         let mut random = [0; 32];
         entropy.fill(&mut random)?;
         let config = Arc::new(Config { policy, keyring, links });
+        let (announce, own) = own::ring();
         Ok(Self {
-            rx: GuardRx::new(Arc::clone(&config), &random),
-            tx: GuardTx::new(config, entropy),
+            rx: GuardRx::new(Arc::clone(&config), own, &random),
+            tx: GuardTx::new(config, announce, entropy),
         })
     }
 
@@ -144,6 +153,22 @@ impl Guard {
     pub fn with_replay_limits(mut self, limits: ReplayLimits) -> Self {
         self.rx.set_replay_limits(limits);
         self
+    }
+
+    /// Takes up what `log` holds, of an earlier run of this client. From now on
+    /// [`GuardRx::open`] asks for writes to the log, before what it delivers. Set the limits first.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn with_replay_log<L: ReplayLog + ?Sized>(
+        mut self,
+        log: &mut L,
+        prefer: Prefer,
+    ) -> Result<Self, LogError<L::Error>> {
+        let rows = log.rows().map_err(LogError::Log)?;
+        let writes = self.rx.restore(rows, prefer).map_err(LogError::Restore)?;
+        log.write(&writes).map_err(LogError::Log)?;
+        Ok(self)
     }
 
     /// The two halves, each for the task that needs it.

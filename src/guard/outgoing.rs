@@ -30,6 +30,10 @@ pub struct Outgoing<'a> {
     pub properties: &'a [Property<'a>],
     /// What the message is beside an ordinary one.
     pub kind: Option<Kind>,
+    /// Seconds for which it is valid, in place of the rule's; needs a rule with timestamps.
+    pub ttl: Option<u32>,
+    /// The challenge of the receiver that it answers.
+    pub echo: Option<[u8; 8]>,
     /// The clock in Unix milliseconds; `None` on a device without one.
     pub now: Option<u64>,
 }
@@ -46,6 +50,8 @@ impl<'a> Outgoing<'a> {
             retain: false,
             properties,
             kind: None,
+            ttl: None,
+            echo: None,
             now: None,
         }
     }
@@ -71,6 +77,20 @@ impl<'a> Outgoing<'a> {
         self
     }
 
+    /// Valid for so many seconds.
+    #[must_use]
+    pub const fn ttl(mut self, seconds: u32) -> Self {
+        self.ttl = Some(seconds);
+        self
+    }
+
+    /// In answer to this challenge of a receiver without a clock.
+    #[must_use]
+    pub const fn echo(mut self, challenge: [u8; 8]) -> Self {
+        self.echo = Some(challenge);
+        self
+    }
+
     /// At this time, in Unix milliseconds.
     #[must_use]
     pub const fn at(mut self, now: Option<u64>) -> Self {
@@ -88,6 +108,8 @@ impl fmt::Debug for Outgoing<'_> {
             .field("retain", &self.retain)
             .field("properties", &self.properties.len())
             .field("kind", &self.kind)
+            .field("ttl", &self.ttl)
+            .field("echo", &self.echo.is_some())
             .field("now", &self.now)
             .finish()
     }
@@ -157,6 +179,8 @@ pub enum SealError {
     NoLink,
     /// The rule needs a clock, and none is set.
     ClockNeeded,
+    /// A validity without a timestamp to count it from.
+    TtlNeedsTimestamp,
     /// A retained value under a `window` rule.
     RetainNeedsLatest,
     /// No active key covers the topic's scope under the rule's suite.
@@ -207,6 +231,9 @@ impl fmt::Display for SealError {
                 "the topic's rule asks for tls, and there is no tls link: configure one",
             ),
             Self::ClockNeeded => f.write_str("the topic's rule needs a clock: set it"),
+            Self::TtlNeedsTimestamp => f.write_str(
+                "a validity is counted from the timestamp: set timestamp = true in the rule",
+            ),
             Self::RetainNeedsLatest => f.write_str(
                 "a retained value under replay = \"window\" may never be delivered: \
                  publish without RETAIN, or set retain = \"allow\"",

@@ -1,34 +1,34 @@
 //! The receiving half: open, then ask the replay state.
 
-use alloc::{string::String, sync::Arc, vec::Vec};
-use core::{fmt, ops::Range};
+use alloc::{sync::Arc, vec::Vec};
+use core::{fmt, mem};
 
 use hashbrown::HashMap;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::aad::AadBuffer;
+use super::contents::{self, keep};
+use super::counts::Counts;
 use super::event::{Events, GuardEvent};
-use super::incoming::{Delivery, Incoming, OpenError, Props, Protection, Receipt};
-use super::lru::Lru;
+use super::incoming::{Claim, Delivery, Incoming, OpenError, Opened, Receipt};
+use super::judge::{Case, Due, Judge};
+use super::log::{Prefer, RestoreError, RowKey, Write};
+use super::own::OwnSessions;
+use super::rows::{self, Row};
 use super::scopes::{Name, Scopes};
-use super::windows::{ReplayLimits, StateKey, Windows};
-use super::{Config, MAX_SKEW_MS, Outer, bound_topic, scope_of};
+use super::table::ReplayLimits;
+use super::{Config, bound_topic, scope_of};
 use crate::keyring::{KeyCollision, LiveKey};
 use crate::message;
-use crate::policy::{Payload, Policy, PropertyHandling, Replay, Rule, TopicBinding};
-use crate::replay::{Rejected, Verdict};
-use crate::session::{Authentic, SessionKeys};
+use crate::policy::{self, Payload, PropertyHandling, Replay, Rule};
+use crate::replay::{Rejected, Sender};
+use crate::session::{Authentic, Entropy, NoEntropy, SessionKeys};
 use crate::suite::Suite;
 use crate::topic::TopicName;
-use crate::wire::header::{Header, HeaderError, SessionId, TAG_LEN};
-use crate::wire::inner::InnerHeader;
-use crate::wire::property::Property;
+use crate::wire::header::{Header, HeaderError, KeyId, SessionId, TAG_LEN};
 
 /// Session keys that are kept for each scope key; more senders are derived again.
 const MAX_SESSIONS: usize = 256;
-/// Messages that wait for confirmation: what two links have packet IDs for. Of more, the oldest
-/// count as confirmed.
-const MAX_UNCONFIRMED: usize = 2 * 65_535;
 /// Failed messages of a scope that are worth a warning (SPEC §8).
 const WARN_FAILURES: u64 = 1 << 20;
 
@@ -50,82 +50,117 @@ struct Receiving {
 pub struct GuardRx {
     config: Arc<Config>,
     scopes: Scopes<ScopeKeys>,
-    windows: Windows,
-    /// Delivered and not confirmed, where confirmation is manual.
-    unconfirmed: Option<Lru<Receipt, ()>>,
+    judge: Judge,
+    own: OwnSessions,
+    counts: Counts,
+    /// Failures in scopes in which nothing was ever opened.
+    strange_failures: u64,
     events: Events,
     aad: AadBuffer,
-}
-
-/// What authentic plain text turned out to hold, its borrowed parts copied.
-struct Contents {
-    delivery: Delivery,
-    payload: Range<usize>,
+    stopped: bool,
 }
 
 impl GuardRx {
-    pub(super) fn new(config: Arc<Config>, random: &[u8; 32]) -> Self {
+    pub(super) fn new(config: Arc<Config>, own: OwnSessions, random: &[u8; 32]) -> Self {
         let (key, _) = random.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         Self {
             config,
             scopes: Scopes::new(),
-            windows: Windows::new(*key, ReplayLimits::default()),
-            unconfirmed: None,
+            judge: Judge::new(*key),
+            own,
+            counts: Counts::default(),
+            strange_failures: 0,
             events: Events::default(),
             aad: AadBuffer::default(),
+            stopped: false,
         }
     }
 
     /// Keeps replay state within `limits` from now on.
     pub fn set_replay_limits(&mut self, limits: ReplayLimits) {
-        self.windows.set_limits(limits);
+        let lost = self.forgotten();
+        self.judge.table.set_limits(limits);
+        self.tell_losses(lost);
     }
 
     /// From now on a delivered message counts as dealt with only after [`GuardRx::confirm`]: until
-    /// then a repetition is delivered again, as [`Verdict::Redelivered`]. For clients that
-    /// acknowledge by hand.
+    /// then a repetition is delivered again, as
+    /// [`Redelivered`](crate::replay::Verdict::Redelivered). For clients that acknowledge by hand.
     // SPEC §7.2
-    pub fn confirm_manually(&mut self) {
-        self.unconfirmed.get_or_insert_with(Lru::new);
+    pub const fn confirm_manually(&mut self) {
+        self.judge.table.manual = true;
     }
 
     /// The application has dealt with the message of `receipt`: its repetitions are duplicates.
-    pub fn confirm(&mut self, receipt: Receipt) {
-        if let Some(unconfirmed) = &mut self.unconfirmed {
-            unconfirmed.remove(&receipt);
-        }
+    /// What is returned has to be written to the replay log, if there is one, before the message is
+    /// acknowledged to the broker. A receiver whose log failed here is not to be used any more.
+    #[must_use = "the replay log has to know"]
+    pub fn confirm(&mut self, receipt: Receipt) -> Vec<Write> {
+        self.judge.confirm(receipt)
     }
 
-    fn is_unconfirmed(&self, state: StateKey, counter: u32) -> bool {
-        let receipt = Receipt { state, counter };
-        self.unconfirmed.as_ref().is_some_and(|unconfirmed| unconfirmed.get(&receipt).is_some())
+    /// Takes up what a replay log holds, and keeps the log up to date from now on, by claims. What
+    /// is returned has to be written before the first message is opened. Call it before that, and
+    /// after [`GuardRx::set_replay_limits`].
+    ///
+    /// # Errors
+    /// [`RestoreError`]; nothing may be opened then.
+    pub fn restore(
+        &mut self,
+        rows: Vec<(RowKey, Vec<u8>)>,
+        prefer: Prefer,
+    ) -> Result<Vec<Write>, RestoreError> {
+        let lost = self.forgotten();
+        // fails closed
+        self.stopped = true;
+        for (number, sender) in self.judge.table.restore(rows, prefer)? {
+            self.own.know(sender);
+            self.own.go_on_from(number.saturating_add(1));
+        }
+        self.stopped = false;
+        self.tell_losses(lost);
+        Ok(self.judge.take_writes())
     }
 
-    /// Enters an authentic message into its window.
-    fn admit(&mut self, state: StateKey, proof: &Authentic) -> Result<Verdict, Rejected> {
-        let lost = self.windows.lost();
-        let accepted = self.windows.accept(state, proof);
-        for _ in lost..self.windows.lost() {
-            self.events.push(GuardEvent::TombstoneOverflow);
-        }
-        let counter = proof.counter();
-        match accepted {
-            Err(Rejected::Duplicate) if self.is_unconfirmed(state, counter) => {
-                Ok(Verdict::Redelivered)
-            }
-            Err(rejected) => Err(rejected),
-            Ok(()) => {
-                if let Some(unconfirmed) = &mut self.unconfirmed {
-                    // it may wait already, if its window was forgotten meanwhile
-                    unconfirmed.remove(&Receipt { state, counter });
-                    unconfirmed.insert(Receipt { state, counter }, ());
-                    if unconfirmed.len() > MAX_UNCONFIRMED {
-                        unconfirmed.pop_oldest();
-                    }
-                }
-                Ok(Verdict::New)
-            }
-        }
+    /// What a replay log should know and no message waits for, such as this client's own sessions.
+    /// Fetch it when a connection was made, and at times when nothing comes.
+    pub fn take_writes(&mut self) -> Vec<Write> {
+        self.learn_own_sessions();
+        self.judge.take_writes()
+    }
+
+    /// Ends the use of the replay log cleanly: the next receiver on it knows what this one knew.
+    /// What is returned has to be written as the last; nothing is opened any more.
+    pub fn stop(&mut self) -> Vec<Write> {
+        self.learn_own_sessions();
+        self.stopped = true;
+        self.judge.stop()
+    }
+
+    /// Draws a challenge for a receiver without a clock: publish it, and commands that carry it as
+    /// their echo are [`Fresh`](crate::replay::Verdict::Fresh) until the next is drawn.
+    ///
+    /// # Errors
+    /// [`NoEntropy`]; the challenge before stays in force then.
+    // SPEC §7.5
+    pub fn challenge(&mut self, entropy: &mut impl Entropy) -> Result<[u8; 8], NoEntropy> {
+        let mut random = Zeroizing::new([0; 32]);
+        entropy.fill(&mut random)?;
+        let (challenge, _) = random.split_first_chunk().ok_or(NoEntropy)?;
+        self.judge.set_challenge(*challenge);
+        Ok(*challenge)
+    }
+
+    /// Tells when the receiver started, in Unix milliseconds: without a replay log, `fresh` rules
+    /// refuse what was sealed before. If this is not called, the first time that it is told counts.
+    pub const fn started(&mut self, now: u64) {
+        self.judge.set_started(now);
+    }
+
+    /// What became of the messages so far.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     /// The next thing that the operator should know, oldest first.
@@ -133,40 +168,83 @@ impl GuardRx {
         self.events.pop()
     }
 
-    /// Streams whose replay state had to be forgotten altogether: messages of theirs would count
-    /// as new. It stays 0 unless authentic senders exceed the quotas.
+    /// Streams and values whose replay state had to be forgotten altogether: messages of theirs
+    /// would count as new. It stays 0 unless authentic senders exceed the quotas.
     #[must_use]
     pub const fn forgotten(&self) -> u64 {
-        self.windows.lost()
+        self.judge.table.lost
+    }
+
+    fn tell_losses(&mut self, before: u64) {
+        for _ in before..self.forgotten() {
+            self.events.push(GuardEvent::TombstoneOverflow);
+        }
+    }
+
+    fn learn_own_sessions(&mut self) {
+        for sender in self.own.learn() {
+            self.know_own(sender);
+        }
+    }
+
+    fn know_own(&mut self, sender: Sender) {
+        let number = self.own.know(sender);
+        let journal = self.judge.table.journal.as_mut();
+        if let Some(journal) = journal.filter(|journal| journal.has_room()) {
+            journal.put(rows::own_key(number), &Row::Own(sender));
+        }
+    }
+
+    /// Messages of this session are the client's own, too: for what another Guard seals, such as
+    /// that of an earlier run.
+    pub fn add_own_session(&mut self, kid: KeyId, id: SessionId) {
+        self.know_own(Sender { kid, id });
     }
 
     /// Opens `message` as the rule of its topic says: `out` is replaced by the application's
     /// bytes. Authenticated are the payload, the topic as the rule binds it and the properties as
-    /// the rule says. Replay state changes only when a sealed message is delivered.
+    /// the rule says. Replay state changes only when a sealed message is delivered, or waits for
+    /// its claim; `out` is empty in the second case.
     ///
     /// # Errors
     /// [`OpenError`] with the first that holds, in the order of its variants; a counter that was
     /// seen already is a `Duplicate` before any decryption. `out` is wiped and empty then.
     // SPEC §6, open
-    pub fn open(
-        &mut self,
-        message: &Incoming<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<Delivery, OpenError> {
+    pub fn open(&mut self, message: &Incoming<'_>, out: &mut Vec<u8>) -> Result<Opened, OpenError> {
         out.clear();
+        self.judge.hear(message.now);
+        let lost = self.forgotten();
         let opened = self.try_open(message, out);
-        if opened.is_err() {
-            // wipes the whole capacity
-            out.zeroize();
+        self.tell_losses(lost);
+        match &opened {
+            Ok(Opened::Delivered(delivery)) => self.counts.delivered(delivery),
+            Ok(Opened::NeedsClaim(_)) => {}
+            Err(error) => {
+                self.failed(*error);
+                // wipes the whole capacity
+                out.zeroize();
+            }
         }
         opened
     }
 
-    fn try_open(
-        &mut self,
-        message: &Incoming<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<Delivery, OpenError> {
+    /// The writes of `claim` are durable: its message is delivered, into `out`.
+    pub fn finish(&mut self, mut claim: Claim, out: &mut Vec<u8>) -> Delivery {
+        self.judge.finish(&claim);
+        self.counts.delivered(&claim.delivery);
+        out.zeroize();
+        mem::swap(out, &mut claim.payload);
+        claim.delivery
+    }
+
+    fn failed(&mut self, error: OpenError) {
+        self.counts.failed(error);
+        if error == OpenError::Rejected(Rejected::TooOld) {
+            self.events.push(GuardEvent::TooOld { so_far: self.counts.too_old });
+        }
+    }
+
+    fn try_open(&mut self, message: &Incoming<'_>, out: &mut Vec<u8>) -> Result<Opened, OpenError> {
         let config = Arc::clone(&self.config);
         let topic = TopicName::parse(message.topic).map_err(OpenError::Topic)?;
         let rule = config.policy.rule(topic).ok_or(OpenError::Refused)?;
@@ -175,21 +253,24 @@ impl GuardRx {
         }
         if rule.payload() == Payload::Clear {
             out.extend_from_slice(message.payload);
-            return Ok(Delivery::clear());
+            return Ok(Opened::Delivered(Delivery::clear(false)));
         }
         if message.payload.is_empty() {
-            return Err(OpenError::Cleared);
+            return Err(OpenError::Cleared(rule.bare_delete()));
         }
         let header = match Header::parse(message.payload) {
             Ok((header, _)) => header,
             Err(HeaderError::NotSealed) if accepts_clear(rule, message.now) => {
                 out.extend_from_slice(message.payload);
-                return Ok(Delivery::clear());
+                return Ok(Opened::Delivered(Delivery::clear(true)));
             }
             Err(HeaderError::NotSealed) => return Err(OpenError::ClearOnSealedTopic),
             Err(HeaderError::Unsupported) => return Err(OpenError::Unsupported),
             Err(HeaderError::Malformed) => return Err(OpenError::Malformed),
         };
+        if self.stopped {
+            return Err(OpenError::Stopped);
+        }
         self.open_sealed(rule, topic, &header, message, out)
     }
 
@@ -200,40 +281,66 @@ impl GuardRx {
         header: &Header,
         message: &Incoming<'_>,
         out: &mut Vec<u8>,
-    ) -> Result<Delivery, OpenError> {
+    ) -> Result<Opened, OpenError> {
+        let config = Arc::clone(&self.config);
         let name = Name::new(scope_of(rule, topic), rule.suite());
         let bound = bound_topic(rule, topic);
-        let state = |windows: &mut Windows, topic| {
-            windows.state_key(name.scope(), header.kid, header.id, topic)
-        };
         // under `carried` the topic is not known yet
-        let mut key = bound
-            .filter(|_| rule.replay() == Replay::Window)
-            .map(|topic| state(&mut self.windows, topic));
+        let peeked = bound
+            .filter(|_| matches!(rule.replay(), Replay::Window | Replay::Fresh))
+            .map(|topic| self.receipt(rule, name, header, topic));
         let (proof, generation) =
-            self.authenticate(rule, bound, name, key, header, message, out)?;
+            self.authenticate(rule, bound, name, peeked, header, message, out)?;
 
-        let mut contents = read_contents(&self.config.policy, rule, header, proof, out)?;
-        contents.delivery.generation = Some(generation);
-        let payload = contents.payload.clone();
-        if let Some(now) = message.now
-            && contents.delivery.timestamp.is_some_and(|ts| ts > now.saturating_add(MAX_SKEW_MS))
-        {
-            return Err(OpenError::Rejected(Rejected::NotFresh));
+        let mut contents = contents::read(&config.policy, rule, header, proof, out)?;
+        let delivery = &mut contents.delivery;
+        delivery.generation = Some(generation);
+        self.learn_own_sessions();
+        delivery.own = self.own.is_own(header.kid, header.id);
+        if delivery.own && rule.own() == policy::Own::Drop {
+            return Err(OpenError::Rejected(Rejected::Own));
         }
-        if rule.replay() == Replay::Window {
-            let carried = contents.delivery.carried_topic.as_deref().map(TopicName::parse);
-            if let Some(Ok(topic)) = carried {
-                key = Some(state(&mut self.windows, topic));
-            }
-            let key = key.ok_or(OpenError::Malformed)?;
-            let verdict = self.admit(key, &proof).map_err(OpenError::Rejected)?;
-            contents.delivery.verdict = Some(verdict);
-            let receipt = Receipt { state: key, counter: proof.counter() };
-            contents.delivery.receipt = self.unconfirmed.is_some().then_some(receipt);
-        }
-        keep(out, payload);
-        Ok(contents.delivery)
+        let carried = delivery.carried_topic.take();
+        let inner = carried.as_deref().map(TopicName::parse).transpose();
+        let topic = inner.map_err(OpenError::Topic)?.or(bound).ok_or(OpenError::Malformed)?;
+        let receipt = peeked.unwrap_or_else(|| self.receipt(rule, name, header, topic));
+        let case = Case { policy: &config.policy, rule, topic, message, proof, receipt };
+        let due = self.judge.admit(&case, delivery).map_err(OpenError::Rejected)?;
+        contents.delivery.carried_topic = carried;
+        keep(out, contents.payload);
+        Ok(match due {
+            None => Opened::Delivered(contents.delivery),
+            Some(due) => Opened::NeedsClaim(self.claim(receipt, due, contents.delivery, out)),
+        })
+    }
+
+    fn claim(
+        &mut self,
+        receipt: Receipt,
+        due: Due,
+        delivery: Delivery,
+        out: &mut Vec<u8>,
+    ) -> Claim {
+        let payload = Zeroizing::new(mem::take(out));
+        Claim { writes: self.judge.take_writes(), receipt, lease: due.lease, delivery, payload }
+    }
+
+    /// Names the state of a message.
+    fn receipt(
+        &mut self,
+        rule: &Rule,
+        name: Name<'_>,
+        header: &Header,
+        topic: TopicName<'_>,
+    ) -> Receipt {
+        let Header { kid, id, counter, .. } = *header;
+        let record = rule.replay() == Replay::Latest;
+        let state = if record {
+            self.judge.table.record_key(name.scope(), topic)
+        } else {
+            self.judge.table.stream_key(name.scope(), kid, id, topic)
+        };
+        Receipt { record, state, kid, id, counter }
     }
 
     /// Puts the plain text of an authentic message into `out`.
@@ -243,14 +350,16 @@ impl GuardRx {
         rule: &Rule,
         bound: Option<TopicName<'_>>,
         name: Name<'_>,
-        state: Option<StateKey>,
+        peeked: Option<Receipt>,
         header: &Header,
         message: &Incoming<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(Authentic, u32), OpenError> {
         // keys of a scope that was not used yet are cached only after they opened something
         let mut fresh = None;
-        let scope = match self.scopes.get_mut(name) {
+        let scope = self.scopes.get_mut(name);
+        let known = scope.is_some();
+        let scope = match scope {
             Some(scope) => scope,
             None => fresh.insert(ScopeKeys::new(&self.config, name)),
         };
@@ -265,12 +374,7 @@ impl GuardRx {
         let (encoded, commitment, sealed) =
             split(message.payload, header, key.key.suite).ok_or(OpenError::Malformed)?;
         // seen and confirmed already: a Duplicate, without any decryption
-        if state.is_some_and(|state| {
-            let confirmed = self.unconfirmed.as_ref().is_none_or(|unconfirmed| {
-                unconfirmed.get(&Receipt { state, counter: header.counter }).is_none()
-            });
-            confirmed && self.windows.check(state, header.counter) == Err(Rejected::Duplicate)
-        }) {
+        if peeked.is_some_and(|receipt| self.judge.is_done(&receipt)) {
             return Err(OpenError::Rejected(Rejected::Duplicate));
         }
         let generation = key.key.generation;
@@ -287,8 +391,9 @@ impl GuardRx {
         let aad = self.aad.write(&message::aad(session, encoded, bound, bind));
         out.extend_from_slice(sealed);
         let Ok(proof) = session.authenticate(header.counter, aad, commitment, out) else {
-            scope.failures = scope.failures.saturating_add(1);
-            if scope.failures == WARN_FAILURES {
+            let failures = if known { &mut scope.failures } else { &mut self.strange_failures };
+            *failures = failures.saturating_add(1);
+            if *failures == WARN_FAILURES {
                 self.events.push(GuardEvent::ManyFailures { failures: WARN_FAILURES });
             }
             return Err(OpenError::NotAuthentic);
@@ -349,66 +454,4 @@ fn split<'a>(
     let (encoded, body) = payload.split_at_checked(header.encoded_len())?;
     let (commitment, sealed) = body.split_at_checked(suite.commitment_len())?;
     (sealed.len() >= TAG_LEN).then_some((encoded, commitment, sealed))
-}
-
-/// Keeps `range` of `out` and wipes the rest.
-fn keep(out: &mut Vec<u8>, range: Range<usize>) {
-    if range == (0..out.len()) {
-        return;
-    }
-    let len = range.len();
-    out.copy_within(range, 0);
-    out.get_mut(len..).unwrap_or_default().zeroize();
-    out.truncate(len);
-}
-
-/// Reads the plain text in `text` and judges a carried topic and the properties.
-// SPEC §6, "inner header, padding -> Malformed; carried topic -> Refused"
-fn read_contents(
-    policy: &Policy,
-    rule: &Rule,
-    header: &Header,
-    proof: Authentic,
-    text: &[u8],
-) -> Result<Contents, OpenError> {
-    let (inner, payload) = if header.inner {
-        InnerHeader::parse(text).map_err(|_| OpenError::Malformed)?
-    } else {
-        (InnerHeader::default(), text)
-    };
-    let props = inner.properties.unwrap_or_default();
-    let outer = Outer::of(rule.properties());
-    let format_only =
-        || props.iter().all(|property| matches!(property, Property::PayloadFormat(_)));
-    if outer == Outer::AllButFormat && !format_only() {
-        return Err(OpenError::Malformed);
-    }
-    let carried_topic = match rule.topic_binding() {
-        TopicBinding::Carried => {
-            let topic = inner.topic.ok_or(OpenError::Malformed)?;
-            let allowed = match rule.carried_filter() {
-                Some(filter) => filter.matches(topic),
-                None => policy.rule(topic).is_some_and(|first| core::ptr::eq(first, rule)),
-            };
-            Some(topic).filter(|_| allowed).ok_or(OpenError::Refused).map(Some)?
-        }
-        _ => None,
-    };
-    let carried_topic = carried_topic.map(|topic| String::from(topic.as_str()));
-    Ok(Contents {
-        payload: inner.len..inner.len.saturating_add(payload.len()),
-        delivery: Delivery {
-            protection: Protection::Sealed,
-            verdict: (rule.replay() == Replay::Off).then_some(Verdict::Unchecked),
-            proof: Some(proof),
-            generation: None,
-            kind: inner.kind,
-            timestamp: inner.timestamp,
-            ttl: inner.ttl,
-            carried_topic,
-            receipt: None,
-            props: Props(props.as_bytes().into()),
-            outer,
-        },
-    })
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::keyring::Grant;
+use crate::policy::BareDelete;
 use crate::policy::{Link, PropertyHandling, Replay, Transport};
 use crate::replay::{Rejected, Verdict};
 use crate::secret::SharedKey;
@@ -30,7 +31,8 @@ fn seal(tx: &mut GuardTx, message: &Outgoing<'_>) -> (Vec<u8>, Sealed) {
 
 fn open(rx: &mut GuardRx, topic: &str, payload: &[u8]) -> Result<(Vec<u8>, Delivery), OpenError> {
     let mut out = vec![];
-    rx.open(&Incoming::new(topic, payload, Link::Tcp), &mut out).map(|delivery| (out, delivery))
+    let opened = rx.open(&Incoming::new(topic, payload, Link::Tcp), &mut out)?;
+    Ok((out, opened.delivered().unwrap()))
 }
 
 #[test]
@@ -50,7 +52,7 @@ fn sealed_message_opens_once_and_only_under_its_topic() {
 fn clear_text_on_a_sealed_topic_is_refused() {
     let (_, mut rx) = guard(vec![sealed_rule()], Links::Tcp);
     assert_eq!(open(&mut rx, "a", b"27").unwrap_err(), OpenError::ClearOnSealedTopic);
-    assert_eq!(open(&mut rx, "a", b"").unwrap_err(), OpenError::Cleared);
+    assert_eq!(open(&mut rx, "a", b"").unwrap_err(), OpenError::Cleared(BareDelete::Report));
 }
 
 #[test]
@@ -149,7 +151,8 @@ fn a_message_dated_ahead_is_not_fresh_and_touches_no_state() {
     let (bytes, _) = seal(&mut tx, &Outgoing::new("a", b"27").at(Some(100_000)));
     let mut open_at = |now| {
         let mut out = vec![];
-        rx.open(&Incoming::new("a", &bytes, Link::Tcp).at(Some(now)), &mut out)
+        let opened = rx.open(&Incoming::new("a", &bytes, Link::Tcp).at(Some(now)), &mut out)?;
+        Ok::<_, OpenError>(opened.delivered().unwrap())
     };
     assert_eq!(open_at(94_999).unwrap_err(), OpenError::Rejected(Rejected::NotFresh));
     assert_eq!(open_at(95_000).unwrap().timestamp, Some(100_000));
@@ -207,7 +210,7 @@ fn bound_properties_must_arrive_as_they_left() {
     let mut open_with = |properties: &[Property<'_>]| {
         let mut out = vec![];
         let message = Incoming::new("a", &bytes, Link::Tcp).properties(properties);
-        rx.open(&message, &mut out).map(|delivery| delivery.verdict)
+        rx.open(&message, &mut out).map(|opened| opened.delivered().unwrap().verdict)
     };
     assert_eq!(open_with(&[]), Err(OpenError::NotAuthentic));
     assert_eq!(open_with(&[Property::ResponseTopic("other")]), Err(OpenError::NotAuthentic));
@@ -383,7 +386,7 @@ fn every_open_error_has_its_name_and_text() {
             "the topic's rule asks for tls, and the message came over tcp",
         ),
         (
-            OpenError::Cleared,
+            OpenError::Cleared(BareDelete::Report),
             "Cleared",
             "the payload is empty: somebody deleted the retained value",
         ),
@@ -404,7 +407,7 @@ fn every_open_error_has_its_name_and_text() {
         (
             OpenError::Rejected(Rejected::NotFresh),
             "NotFresh",
-            "its timestamp does not fit this clock",
+            "nothing proves that the message is fresh",
         ),
         (OpenError::Rejected(Rejected::Duplicate), "Duplicate", "the message was delivered before"),
         (OpenError::Rejected(Rejected::TooOld), "TooOld", "the counter is below the replay window"),
@@ -532,7 +535,7 @@ fn an_unconfirmed_message_is_delivered_again_and_a_confirmed_one_is_not() {
     assert_eq!(first.verdict, Some(Verdict::New));
     let (payload, again) = open(&mut rx, "a", &bytes).unwrap();
     assert_eq!((payload.as_slice(), again.verdict), (&b"27"[..], Some(Verdict::Redelivered)));
-    rx.confirm(first.receipt.unwrap());
+    assert_eq!(rx.confirm(first.receipt.unwrap()), []);
     let error = open(&mut rx, "a", &bytes).unwrap_err();
     assert_eq!(error, OpenError::Rejected(Rejected::Duplicate));
 }

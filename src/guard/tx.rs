@@ -10,6 +10,7 @@ use core::{
 use super::aad::AadBuffer;
 use super::leases::Leases;
 use super::outgoing::{Outgoing, Plan, SealError, Sealed};
+use super::own::Announce;
 use super::scopes::{Name, Scopes};
 use super::{Config, Outer, QoS, bound_topic, scope_of};
 use crate::keyring::{LiveKey, NoSealingKey};
@@ -68,6 +69,7 @@ impl Running {
 /// The sending half of a [`Guard`](super::Guard).
 pub struct GuardTx {
     config: Arc<Config>,
+    announce: Announce,
     origin: Origin,
     scopes: Scopes<Sending>,
     leases: Leases,
@@ -123,9 +125,14 @@ impl Sealing<'_> {
 }
 
 impl GuardTx {
-    pub(super) fn new(config: Arc<Config>, entropy: Box<dyn Entropy + Send>) -> Self {
+    pub(super) fn new(
+        config: Arc<Config>,
+        announce: Announce,
+        entropy: Box<dyn Entropy + Send>,
+    ) -> Self {
         Self {
             config,
+            announce,
             origin: Origin {
                 entropy,
                 client_id: Vec::new(),
@@ -251,7 +258,7 @@ impl GuardTx {
     ///
     /// # Errors
     /// [`SealError`] with the first that holds: `Topic`, `Property`, `DeletePayload`, `Refused`,
-    /// `NoLink`, `ClockNeeded`, `RetainNeedsLatest`, `Suite`, `NoKey`, `SeveralKeys`,
+    /// `NoLink`, `ClockNeeded`, `TtlNeedsTimestamp`, `RetainNeedsLatest`, `Suite`, `NoKey`, `SeveralKeys`,
     /// `KeyCollision`; in compact form `NoSender`, `RollbackPossible`, `Lease`; `TooLarge`; in
     /// session form `NoEntropy`, `WillSealed`, `ReconnectFirst`. `out` is empty then, and no
     /// counter is spent.
@@ -274,9 +281,10 @@ impl GuardTx {
         // found at once: it is where the map looked last
         let sending = self.scopes.get_mut(name).ok_or(SealError::NoKey)?;
         let (keys, counter, total) = if sealing.compact {
-            spend_compact(sending, &mut self.leases, &sealing, len)?
+            spend_compact(sending, &mut self.leases, &mut self.announce, &sealing, len)?
         } else {
-            spend_session(sending, &mut self.origin, &sealing, message, len)?
+            let origin = (&mut self.origin, &mut self.announce);
+            spend_session(sending, origin, &sealing, message, len)?
         };
         let id = keys.id;
         let sealed = write(keys, counter, &sealing, message, total, &mut self.aad, out);
@@ -344,6 +352,7 @@ const fn lease_error(number: SenderNumber, error: LeaseError) -> SealError {
 fn spend_compact<'a>(
     sending: &'a mut Sending,
     leases: &mut Leases,
+    announce: &mut Announce,
     sealing: &Sealing<'_>,
     len: usize,
 ) -> Result<(&'a SessionKeys, u32, usize), SealError> {
@@ -355,7 +364,9 @@ fn spend_compact<'a>(
         Some(keys) => keys,
         none => {
             let LiveKey { kid, suite, key, .. } = &sending.key;
-            none.insert(SessionKeys::derive(key, *kid, *suite, id).map_err(SealError::Suite)?)
+            let keys = SessionKeys::derive(key, *kid, *suite, id).map_err(SealError::Suite)?;
+            announce.started(*kid, id);
+            none.insert(keys)
         }
     };
     let counter = leases.spend(number, len).map_err(|error| lease_error(number, error))?;
@@ -365,7 +376,7 @@ fn spend_compact<'a>(
 /// The keys, the spent counter and the length of a message in session form.
 fn spend_session<'a>(
     sending: &'a mut Sending,
-    origin: &mut Origin,
+    (origin, announce): (&mut Origin, &mut Announce),
     sealing: &Sealing<'_>,
     message: &Outgoing<'_>,
     len: usize,
@@ -383,6 +394,7 @@ fn spend_session<'a>(
         let id = origin.draw(&key.key).map_err(SealError::NoEntropy)?;
         let keys =
             SessionKeys::derive(&key.key, key.kid, key.suite, id).map_err(SealError::Suite)?;
+        announce.started(key.kid, id);
         *slot = Some(Running { session: SenderSession::new(keys), since: message.now });
     }
     let session = slot.as_mut().map(|running| &mut running.session).ok_or(SealError::NoKey)?;
@@ -454,6 +466,9 @@ fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>
     if rule.timestamp() && message.now.is_none() {
         return Err(SealError::ClockNeeded);
     }
+    if message.ttl.is_some() && !rule.timestamp() {
+        return Err(SealError::TtlNeedsTimestamp);
+    }
     let value = message.retain && !message.payload.is_empty();
     if value && rule.replay() == Replay::Window && rule.retain() == Retain::Refuse {
         return Err(SealError::RetainNeedsLatest);
@@ -483,11 +498,11 @@ const fn carried(rule: &Rule) -> property::Carried {
 fn inner_fields<'a>(rule: &Rule, topic: TopicName<'a>, message: &Outgoing<'a>) -> InnerFields<'a> {
     InnerFields {
         timestamp: message.now.filter(|_| rule.timestamp()),
-        ttl: None,
+        ttl: message.ttl.or(rule.ttl()).filter(|_| rule.timestamp()),
         topic: bound_topic(rule, topic).is_none().then_some(topic),
         properties: message.properties,
         carry_all: rule.properties() == PropertyHandling::Carry,
-        echo: None,
+        echo: message.echo,
         kind: message.kind,
         padding: 0,
     }

@@ -26,14 +26,20 @@ use core::fmt;
 pub use explain::Explanation;
 pub use lint::Lint;
 pub use rule::{
-    Payload, PropertyHandling, Replay, Retain, Rule, RuleBuilder, RuleError, Scope, TopicBinding,
-    Transport,
+    BareDelete, FirstContact, Own, Payload, PropertyHandling, Replay, Retain, Rule, RuleBuilder,
+    RuleError, Scope, TopicBinding, Transport,
 };
 
 use crate::topic::{TopicFilter, TopicName};
 
 /// Largest number of levels of a path scope (SPEC §1).
 pub const MAX_SCOPE_DEPTH: u8 = 16;
+/// How old in milliseconds a message may be that has to be fresh, unless a rule says otherwise
+/// (SPEC §7.1).
+pub const DEFAULT_MAX_AGE_MS: u64 = 60_000;
+/// How far in milliseconds a timestamp may lie ahead of the receiver's clock, unless a rule says
+/// otherwise (SPEC §7.1).
+pub const DEFAULT_MAX_SKEW_MS: u64 = 5_000;
 /// Largest sealed payload in bytes unless a rule says otherwise: 256 KiB (SPEC §8).
 pub const DEFAULT_MAX_PACKET: usize = 256 * 1024;
 

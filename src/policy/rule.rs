@@ -3,7 +3,7 @@
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 
-use super::{DEFAULT_MAX_PACKET, MAX_SCOPE_DEPTH};
+use super::{DEFAULT_MAX_AGE_MS, DEFAULT_MAX_PACKET, DEFAULT_MAX_SKEW_MS, MAX_SCOPE_DEPTH};
 use crate::suite::Suite;
 use crate::topic::{FilterError, MAX_TOPIC_LEN, OwnedFilter, TopicFilter, TopicName};
 use crate::wire::header::Form;
@@ -60,8 +60,47 @@ pub enum Replay {
     /// A window of 1,024 counters per sender session and topic.
     #[default]
     Window,
+    /// The newest value of each topic: for retained values, wills and state.
+    Latest,
+    /// As `Window`, for messages that prove they were just made: for commands.
+    Fresh,
     /// No check.
     Off,
+}
+
+/// What the first message of a sender session on a topic needs under a `window` rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum FirstContact {
+    /// Nothing.
+    #[default]
+    Accept,
+    /// A timestamp within `max_age`, or the echo of this receiver's challenge.
+    Timed,
+    /// It is never accepted.
+    Refuse,
+}
+
+/// What becomes of messages that this client sealed itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Own {
+    /// They are delivered, and marked.
+    #[default]
+    Deliver,
+    /// They are not delivered.
+    Drop,
+}
+
+/// What a deletion is worth that anyone could have made: an empty payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum BareDelete {
+    /// The application is told.
+    #[default]
+    Report,
+    /// Nothing.
+    Ignore,
 }
 
 /// Whether values may be retained under a `window` rule.
@@ -129,6 +168,15 @@ pub enum RuleError {
     Pad,
     /// The packet limit has no room for a header and a tag.
     MaxPacket,
+    /// A setting that only some kinds of replay protection know.
+    NotForReplay {
+        /// The setting.
+        setting: &'static str,
+        /// The values of `replay` that it belongs to.
+        needs: &'static str,
+    },
+    /// A validity is counted from the timestamp, and there is none.
+    TtlNeedsTimestamp,
     /// The rule leaves payloads clear and yet says how to seal them.
     NotForClear {
         /// The setting that has no meaning.
@@ -164,6 +212,12 @@ impl fmt::Display for RuleError {
             Self::MaxPacket => {
                 f.write_str("max_packet has no room for a header and a tag: say 74 or more")
             }
+            Self::NotForReplay { setting, needs } => {
+                write!(f, "{setting} has a meaning only with {needs}: remove one of them")
+            }
+            Self::TtlNeedsTimestamp => {
+                f.write_str("ttl is counted from the timestamp: set timestamp = true")
+            }
             Self::NotForClear { setting } => {
                 write!(f, "{setting} has no meaning under payload = \"clear\": remove one of them")
             }
@@ -184,11 +238,17 @@ pub struct Rule {
     form: Form,
     replay: Replay,
     retain: Retain,
+    first_contact: FirstContact,
+    max_age: u64,
+    max_skew: u64,
+    own: Own,
+    bare_delete: BareDelete,
     topic_binding: TopicBinding,
     carried_filter: Option<OwnedFilter>,
     properties: PropertyHandling,
     pad: usize,
     timestamp: bool,
+    ttl: Option<u32>,
     max_packet: usize,
 }
 
@@ -277,6 +337,36 @@ impl Rule {
         self.retain
     }
 
+    /// What the first message of a sender session on a topic needs.
+    #[must_use]
+    pub const fn first_contact(&self) -> FirstContact {
+        self.first_contact
+    }
+
+    /// How old in milliseconds a message may be that has to be fresh.
+    #[must_use]
+    pub const fn max_age(&self) -> u64 {
+        self.max_age
+    }
+
+    /// How far in milliseconds a timestamp may lie ahead of the receiver's clock.
+    #[must_use]
+    pub const fn max_skew(&self) -> u64 {
+        self.max_skew
+    }
+
+    /// What becomes of messages that this client sealed itself.
+    #[must_use]
+    pub const fn own(&self) -> Own {
+        self.own
+    }
+
+    /// What a deletion is worth that anyone could have made.
+    #[must_use]
+    pub const fn bare_delete(&self) -> BareDelete {
+        self.bare_delete
+    }
+
     /// What of the topic is authenticated.
     #[must_use]
     pub const fn topic_binding(&self) -> &TopicBinding {
@@ -307,6 +397,12 @@ impl Rule {
         self.timestamp
     }
 
+    /// Seconds of validity that messages carry, if any.
+    #[must_use]
+    pub const fn ttl(&self) -> Option<u32> {
+        self.ttl
+    }
+
     /// The largest sealed payload in bytes.
     #[must_use]
     pub const fn max_packet(&self) -> usize {
@@ -323,6 +419,9 @@ pub struct RuleBuilder {
     carried_filter: Option<String>,
     /// The first setting that only sealing knows.
     sealing: Option<&'static str>,
+    /// Whether the settings of freshness were given, `max_age` apart.
+    first_contact: Option<FirstContact>,
+    max_age: Option<u64>,
 }
 
 impl RuleBuilder {
@@ -340,15 +439,29 @@ impl RuleBuilder {
             form: Form::Session,
             replay: Replay::default(),
             retain: Retain::default(),
+            first_contact: FirstContact::default(),
+            max_age: DEFAULT_MAX_AGE_MS,
+            max_skew: DEFAULT_MAX_SKEW_MS,
+            own: Own::default(),
+            bare_delete: BareDelete::default(),
             topic_binding: TopicBinding::default(),
             carried_filter: None,
             properties: PropertyHandling::default(),
             pad: 0,
             timestamp: false,
+            ttl: None,
             max_packet: DEFAULT_MAX_PACKET,
         };
         let topics = topics.into_iter().map(Into::into).collect();
-        Self { rule, topics, pad: None, carried_filter: None, sealing: None }
+        Self {
+            rule,
+            topics,
+            pad: None,
+            carried_filter: None,
+            sealing: None,
+            first_contact: None,
+            max_age: None,
+        }
     }
 
     fn sealing(mut self, setting: &'static str) -> Self {
@@ -399,6 +512,43 @@ impl RuleBuilder {
         self.sealing("retain")
     }
 
+    /// What the first message of a sender session on a topic needs, under `window`. Default:
+    /// nothing.
+    #[must_use]
+    pub fn first_contact(mut self, first_contact: FirstContact) -> Self {
+        self.first_contact = Some(first_contact);
+        self.sealing("first_contact")
+    }
+
+    /// How old in milliseconds a message may be that has to be fresh: under `fresh`, and for the
+    /// first contact. Default: 60,000.
+    #[must_use]
+    pub fn max_age(mut self, milliseconds: u64) -> Self {
+        self.max_age = Some(milliseconds);
+        self.sealing("max_age_ms")
+    }
+
+    /// How far in milliseconds a timestamp may lie ahead of the receiver's clock. Default: 5,000.
+    #[must_use]
+    pub fn max_skew(mut self, milliseconds: u64) -> Self {
+        self.rule.max_skew = milliseconds;
+        self.sealing("max_skew_ms")
+    }
+
+    /// What becomes of messages that this client sealed itself. Default: they are delivered.
+    #[must_use]
+    pub fn own(mut self, own: Own) -> Self {
+        self.rule.own = own;
+        self.sealing("own")
+    }
+
+    /// What a deletion is worth that anyone could have made. Default: the application is told.
+    #[must_use]
+    pub fn bare_delete(mut self, bare_delete: BareDelete) -> Self {
+        self.rule.bare_delete = bare_delete;
+        self.sealing("bare_delete")
+    }
+
     /// What of the topic is authenticated. Default: all of it.
     #[must_use]
     pub fn topic_binding(mut self, binding: TopicBinding) -> Self {
@@ -435,6 +585,14 @@ impl RuleBuilder {
         self.sealing("timestamp")
     }
 
+    /// Seconds for which messages are valid after their timestamp; judged by `fresh` rules alone.
+    /// Default: they do not say.
+    #[must_use]
+    pub fn ttl(mut self, seconds: u32) -> Self {
+        self.rule.ttl = Some(seconds);
+        self.sealing("ttl")
+    }
+
     /// The largest sealed payload in bytes. Default: 256 KiB.
     #[must_use]
     pub fn max_packet(mut self, max_packet: usize) -> Self {
@@ -467,11 +625,34 @@ impl RuleBuilder {
             Some(block) if (1..=usize::from(u16::MAX)).contains(&block) => block,
             Some(_) => return Err(RuleError::Pad),
         };
+        self.check_freshness()?;
         // the longest header, a commitment and a tag
         if self.rule.max_packet < 26 + 32 + 16 {
             return Err(RuleError::MaxPacket);
         }
         Ok(self.rule)
+    }
+
+    // SPEC §7.1: first_contact is of window rules, max_age of those that ask for freshness
+    fn check_freshness(&mut self) -> Result<(), RuleError> {
+        let misplaced = |setting, needs| Err(RuleError::NotForReplay { setting, needs });
+        if let Some(first_contact) = self.first_contact {
+            if self.rule.replay != Replay::Window {
+                return misplaced("first_contact", "replay = \"window\"");
+            }
+            self.rule.first_contact = first_contact;
+        }
+        if let Some(max_age) = self.max_age {
+            let timed = self.rule.first_contact == FirstContact::Timed;
+            if self.rule.replay != Replay::Fresh && !timed {
+                return misplaced("max_age_ms", "replay = \"fresh\" or first_contact = \"timed\"");
+            }
+            self.rule.max_age = max_age;
+        }
+        if self.rule.ttl.is_some() && !self.rule.timestamp {
+            return Err(RuleError::TtlNeedsTimestamp);
+        }
+        Ok(())
     }
 }
 

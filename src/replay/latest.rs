@@ -5,32 +5,38 @@ use crate::session::Authentic;
 use crate::wire::header::{KeyId, SessionId};
 
 /// Sessions that are remembered after another has taken their place (SPEC §7.1).
-const MAX_RETIRED: usize = 8;
+pub(crate) const MAX_RETIRED: usize = 8;
 
 /// Which sender wrote the newest value of a topic, and which are out.
 ///
 /// A value is accepted once, however old it is, and a newer one is never replaced by an older.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LatestRecord {
-    sender: Sender,
-    counter: u32,
-    confirmed: bool,
-    /// The newest timestamp ever accepted, in Unix milliseconds.
-    newest: Option<u64>,
+    pub(crate) newest: Newest,
     /// Oldest first.
-    retired: [Option<Retired>; MAX_RETIRED],
+    pub(crate) retired: [Option<Retired>; MAX_RETIRED],
+}
+
+/// The newest value of a topic: what remains of a [`LatestRecord`] that had to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Newest {
+    pub(crate) sender: Sender,
+    pub(crate) counter: u32,
+    pub(crate) confirmed: bool,
+    /// The newest timestamp ever accepted, in Unix milliseconds.
+    pub(crate) timestamp: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Sender {
+    pub(crate) kid: KeyId,
+    pub(crate) id: SessionId,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Sender {
-    kid: KeyId,
-    id: SessionId,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Retired {
-    sender: Sender,
-    counter: u32,
+pub(crate) struct Retired {
+    pub(crate) sender: Sender,
+    pub(crate) counter: u32,
 }
 
 /// What a record has to know of a message beside its proof.
@@ -55,23 +61,52 @@ impl Sender {
     }
 }
 
+impl Newest {
+    /// The application acknowledged the message under these numbers. True if it is the newest and
+    /// was not acknowledged before.
+    pub(crate) fn confirm(&mut self, kid: KeyId, id: SessionId, counter: u32) -> bool {
+        let is = (self.sender, self.counter) == (Sender { kid, id }, counter);
+        let first = is && !self.confirmed;
+        self.confirmed |= is;
+        first
+    }
+
+    /// The message under these numbers was not dealt with after all.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn unconfirm(&mut self, kid: KeyId, id: SessionId, counter: u32) {
+        self.confirmed &= (self.sender, self.counter) != (Sender { kid, id }, counter);
+    }
+
+    /// The newest timestamp, unless it is too far ahead of the receiver's clock.
+    fn live_timestamp(&self, arrival: &Arrival) -> Option<u64> {
+        self.timestamp.filter(|timestamp| {
+            arrival.now.is_none_or(|now| *timestamp <= now.saturating_add(arrival.max_skew))
+        })
+    }
+}
+
 impl LatestRecord {
     /// The record of the first value that a topic has.
     #[must_use]
     pub const fn first(message: &Authentic, arrival: &Arrival) -> Self {
-        Self {
+        Self::after(Newest {
             sender: Sender::of(message),
             counter: message.counter(),
             confirmed: arrival.confirm,
-            newest: arrival.timestamp,
-            retired: [None; MAX_RETIRED],
-        }
+            timestamp: arrival.timestamp,
+        })
+    }
+
+    /// A record in place of one that was evicted.
+    #[must_use]
+    pub const fn after(newest: Newest) -> Self {
+        Self { newest, retired: [None; MAX_RETIRED] }
     }
 
     /// What has to be remembered of a record that is evicted: all but the retired senders.
     #[must_use]
-    pub fn tombstone(&self) -> Self {
-        Self { retired: [None; MAX_RETIRED], ..self.clone() }
+    pub const fn tombstone(&self) -> Newest {
+        self.newest
     }
 
     /// Judges an authentic message and, if it is newer, makes it the newest.
@@ -82,40 +117,38 @@ impl LatestRecord {
     // SPEC §7.1, latest
     pub fn accept(&mut self, message: &Authentic, arrival: &Arrival) -> Result<Verdict, Rejected> {
         let sender = Sender::of(message);
-        if sender == self.sender {
-            if message.counter() < self.counter {
+        let last = self.newest;
+        if sender == last.sender {
+            if message.counter() < last.counter {
                 return Err(Rejected::Stale);
             }
-            if message.counter() == self.counter {
+            if message.counter() == last.counter {
                 // repeating the newest value harms nothing
-                let again = arrival.retain || !self.confirmed;
+                let again = arrival.retain || !last.confirmed;
                 return if again { Ok(Verdict::Redelivered) } else { Err(Rejected::Duplicate) };
             }
         } else {
             self.check_other(sender, message.counter(), arrival)?;
             self.retire(sender);
         }
-        self.newest = match (self.live_newest(arrival), arrival.timestamp) {
+        let timestamp = match (last.live_timestamp(arrival), arrival.timestamp) {
             (Some(newest), Some(timestamp)) => Some(newest.max(timestamp)),
             (None, Some(timestamp)) => Some(timestamp),
-            (_, None) => self.newest,
+            (_, None) => last.timestamp,
         };
-        self.sender = sender;
-        self.counter = message.counter();
-        self.confirmed = arrival.confirm;
+        let confirmed = arrival.confirm;
+        self.newest = Newest { sender, counter: message.counter(), confirmed, timestamp };
         Ok(Verdict::New)
     }
 
     /// The application acknowledged `message`.
     pub fn confirm(&mut self, message: &Authentic) {
-        if Sender::of(message) == self.sender && message.counter() == self.counter {
-            self.confirmed = true;
-        }
+        self.newest.confirm(message.kid(), message.session(), message.counter());
     }
 
     /// Whether another sender may take the topic over.
     fn check_other(&self, sender: Sender, counter: u32, arrival: &Arrival) -> Result<(), Rejected> {
-        let newer = match (self.live_newest(arrival), arrival.timestamp) {
+        let newer = match (self.newest.live_timestamp(arrival), arrival.timestamp) {
             (Some(newest), Some(timestamp)) => timestamp > newest,
             (Some(_), None) => false,
             (None, _) => !self
@@ -127,16 +160,9 @@ impl LatestRecord {
         if newer { Ok(()) } else { Err(Rejected::Stale) }
     }
 
-    /// The newest timestamp, unless it is too far ahead of the receiver's clock.
-    fn live_newest(&self, arrival: &Arrival) -> Option<u64> {
-        self.newest.filter(|newest| {
-            arrival.now.is_none_or(|now| *newest <= now.saturating_add(arrival.max_skew))
-        })
-    }
-
     /// Puts the sender of the record on the list, and takes `next` off it.
     fn retire(&mut self, next: Sender) {
-        let out = Retired { sender: self.sender, counter: self.counter };
+        let out = Retired { sender: self.newest.sender, counter: self.newest.counter };
         let mut retired = [None; MAX_RETIRED];
         let stay = |entry: &&Retired| entry.sender != next && entry.sender != out.sender;
         let kept = self.retired.iter().flatten().filter(stay);

@@ -5,7 +5,9 @@ mod window;
 
 use core::fmt;
 
-pub use latest::{Arrival, LatestRecord};
+pub use latest::{Arrival, LatestRecord, Newest};
+#[cfg(feature = "alloc")]
+pub(crate) use latest::{MAX_RETIRED, Retired, Sender};
 pub use window::{Tombstone, Window};
 
 /// What is known about a message that is delivered.
@@ -34,6 +36,22 @@ pub enum Rejected {
     Stale,
     /// Its timestamp is missing, too old or ahead, and no echo stands in for it.
     NotFresh,
+    /// Sealed by this client itself, and the rule says to drop that.
+    Own,
+}
+
+impl Rejected {
+    /// The rejection's name, for logs and counters.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Duplicate => "Duplicate",
+            Self::TooOld => "TooOld",
+            Self::Stale => "Stale",
+            Self::NotFresh => "NotFresh",
+            Self::Own => "Own",
+        }
+    }
 }
 
 impl fmt::Display for Verdict {
@@ -53,7 +71,8 @@ impl fmt::Display for Rejected {
             Self::Duplicate => "the message was delivered before",
             Self::TooOld => "the counter is below the replay window",
             Self::Stale => "a newer value of the topic was delivered",
-            Self::NotFresh => "its timestamp does not fit this clock",
+            Self::NotFresh => "nothing proves that the message is fresh",
+            Self::Own => "the message is this client's own",
         })
     }
 }

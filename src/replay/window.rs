@@ -17,18 +17,20 @@ use crate::wire::header::WILL_COUNTER;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window<const WORDS: usize = 16> {
     /// Bit `counter % (64 · WORDS)` tells whether `counter` of the window was seen.
-    seen: [u64; WORDS],
-    highest: Option<u32>,
-    /// Counters up to here are too old, whatever the width says.
-    floor: Option<u32>,
-    will: bool,
+    pub(crate) seen: [u64; WORDS],
+    /// One more than the highest counter; 0 before the first.
+    pub(crate) next: u32,
+    /// Counters below this one are too old, whatever the width says.
+    pub(crate) floor: u32,
+    pub(crate) will: bool,
 }
 
 /// What remains of a window that had to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tombstone {
-    highest: Option<u32>,
-    will: bool,
+    /// Counters below this one may have been seen.
+    pub(crate) floor: u32,
+    pub(crate) will: bool,
 }
 
 impl Tombstone {
@@ -36,12 +38,8 @@ impl Tombstone {
     ///
     /// # Errors
     /// [`Rejected::TooOld`] for counters that the window may have had.
-    pub fn check(&self, counter: u32) -> Result<(), Rejected> {
-        let covered = match self.highest {
-            _ if counter == WILL_COUNTER => self.will,
-            Some(highest) => counter <= highest,
-            None => false,
-        };
+    pub const fn check(&self, counter: u32) -> Result<(), Rejected> {
+        let covered = if counter == WILL_COUNTER { self.will } else { counter < self.floor };
         if covered { Err(Rejected::TooOld) } else { Ok(()) }
     }
 }
@@ -64,25 +62,28 @@ impl<const WORDS: usize> Window<WORDS> {
     /// A window that has seen nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { seen: [0; WORDS], highest: None, floor: None, will: false }
+        Self { seen: [0; WORDS], next: 0, floor: 0, will: false }
     }
 
     /// A window in place of one that was evicted: counters that the tombstone covers are too
     /// old. The message that it is made for has passed [`Tombstone::check`].
     #[must_use]
     pub const fn after(tombstone: Tombstone) -> Self {
-        Self { seen: [0; WORDS], highest: None, floor: tombstone.highest, will: tombstone.will }
+        Self { seen: [0; WORDS], next: 0, floor: tombstone.floor, will: tombstone.will }
     }
 
     /// What has to be remembered of this window when it is evicted.
     // SPEC §7.3: highest CTR, and the will's bit
     #[must_use]
     pub const fn tombstone(&self) -> Tombstone {
-        let highest = match self.highest {
-            Some(highest) => Some(highest),
-            None => self.floor,
-        };
-        Tombstone { highest, will: self.will }
+        let floor = if self.next > self.floor { self.next } else { self.floor };
+        Tombstone { floor, will: self.will }
+    }
+
+    /// One more than the highest counter that was accepted; 0 before the first.
+    #[must_use]
+    pub const fn next(&self) -> u32 {
+        self.next
     }
 
     /// Whether `counter` may still be accepted. Changes nothing.
@@ -94,10 +95,10 @@ impl<const WORDS: usize> Window<WORDS> {
         if counter == WILL_COUNTER {
             return if self.will { Err(Rejected::Duplicate) } else { Ok(()) };
         }
-        if self.floor.is_some_and(|floor| counter <= floor) {
+        if counter < self.floor {
             return Err(Rejected::TooOld);
         }
-        match self.highest {
+        match self.next.checked_sub(1) {
             Some(highest) if counter <= highest => {
                 if highest.saturating_sub(counter) >= Self::WIDTH {
                     Err(Rejected::TooOld)
@@ -122,27 +123,32 @@ impl<const WORDS: usize> Window<WORDS> {
             self.will = true;
             return Ok(());
         }
-        match self.highest {
-            Some(highest) if counter <= highest => {}
-            Some(highest) => self.move_up(highest, counter),
-            None => self.highest = Some(counter),
+        if counter >= self.next {
+            self.move_up(counter);
         }
-        self.set(counter);
+        self.mark(counter, true);
         Ok(())
     }
 
-    fn move_up(&mut self, highest: u32, counter: u32) {
-        if counter.saturating_sub(highest) >= Self::WIDTH {
+    /// Takes a counter back out: it may be accepted again, if the window still reaches it.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn forget(&mut self, counter: u32) {
+        if counter == WILL_COUNTER {
+            self.will = false;
+        } else if self.check(counter) == Err(Rejected::Duplicate) {
+            self.mark(counter, false);
+        }
+    }
+
+    fn move_up(&mut self, counter: u32) {
+        if counter.saturating_sub(self.next) >= Self::WIDTH {
             self.seen = [0; WORDS];
         } else {
-            for passed in highest.saturating_add(1)..=counter {
-                let (word, bit) = Self::place(passed);
-                if let Some(word) = self.seen.get_mut(word) {
-                    *word &= !bit;
-                }
+            for passed in self.next..=counter {
+                self.mark(passed, false);
             }
         }
-        self.highest = Some(counter);
+        self.next = counter.saturating_add(1);
     }
 
     fn place(counter: u32) -> (usize, u64) {
@@ -155,10 +161,10 @@ impl<const WORDS: usize> Window<WORDS> {
         self.seen.get(word).is_some_and(|word| word & bit != 0)
     }
 
-    fn set(&mut self, counter: u32) {
+    fn mark(&mut self, counter: u32, seen: bool) {
         let (word, bit) = Self::place(counter);
         if let Some(word) = self.seen.get_mut(word) {
-            *word |= bit;
+            *word = if seen { *word | bit } else { *word & !bit };
         }
     }
 }

@@ -12,13 +12,19 @@
 //! suite = "chacha20-poly1305"          # default; or another name of `Suite::ALL`
 //! scope = { name = "temps" }           # or { depth = 0..=16 }; default { depth = 1 }
 //! form = "session"                     # default; or "compact"
-//! replay = "window"                    # default; or "off"
+//! replay = "window"                    # default; or "latest", "fresh" or "off"
+//! first_contact = "timed"              # or "refuse"; default "accept"; with "window" alone
+//! max_age_ms = 60000                   # default; with "fresh" or first_contact = "timed" alone
+//! max_skew_ms = 5000                   # default
+//! own = "deliver"                      # default; or "drop"
+//! bare_delete = "report"               # default; or "ignore"
 //! retain = "refuse"                    # default; or "allow"; with replay = "window" alone
 //! topic_binding = "carried"            # or { strip = "site-b/" }; default "full"
 //! carried_filter = "plant/#"           # with topic_binding = "carried" alone
 //! properties = "carry"                 # default; or "bind" or "ignore"
 //! pad = 64                             # 1..=65535; default no padding
 //! timestamp = true                     # default false
+//! ttl = 30                             # seconds, with timestamp = true; default none
 //! max_packet = 65536                   # default 262144
 //!
 //! [[rule]]                             # for a migration
@@ -63,8 +69,8 @@ use super::moment::Unit;
 use super::position::Located;
 use super::section::{Section, Setting, Shape, document};
 use crate::policy::{
-    Payload, Policy, PropertyHandling, Replay, Retain, Rule, RuleBuilder, RuleError, Scope,
-    TopicBinding, Transport,
+    BareDelete, FirstContact, Own, Payload, Policy, PropertyHandling, Replay, Retain, Rule,
+    RuleBuilder, RuleError, Scope, TopicBinding, Transport,
 };
 use crate::topic::TopicFilter;
 use crate::wire::Form;
@@ -79,17 +85,26 @@ const RULE_KEYS: &[&str] = &[
     "form",
     "replay",
     "retain",
+    "first_contact",
+    "max_age_ms",
+    "max_skew_ms",
+    "own",
+    "bare_delete",
     "topic_binding",
     "carried_filter",
     "properties",
     "pad",
     "timestamp",
+    "ttl",
     "max_packet",
 ];
 const PAYLOADS: &[&str] = &["sealed", "clear", "mixed", "observe"];
 const TRANSPORTS: &[&str] = &["tls", "tcp", "any"];
 const FORMS: &[&str] = &["session", "compact"];
-const REPLAYS: &[&str] = &["window", "off"];
+const REPLAYS: &[&str] = &["window", "latest", "fresh", "off"];
+const FIRST_CONTACTS: &[&str] = &["accept", "timed", "refuse"];
+const OWNS: &[&str] = &["deliver", "drop"];
+const BARE_DELETES: &[&str] = &["report", "ignore"];
 const RETAINS: &[&str] = &["refuse", "allow"];
 const BINDINGS: &[&str] = &["full", "carried"];
 const PROPERTIES: &[&str] = &["carry", "bind", "ignore"];
@@ -162,6 +177,7 @@ fn rule(section: Section<'_>) -> Parsed<Rule> {
     }
     builder = keys(section, builder)?;
     builder = replay(section, builder)?;
+    builder = judgement(section, builder)?;
     builder = binding(section, builder)?;
     builder = sizes(section, builder)?;
     builder
@@ -223,7 +239,8 @@ fn scope(setting: Setting<'_>) -> Parsed<Scope> {
 fn replay(section: Section<'_>, mut builder: RuleBuilder) -> Parsed<RuleBuilder> {
     let mut replay = Replay::default();
     if let Some(setting) = section.get("replay") {
-        replay = setting.choice(REPLAYS, &[Replay::Window, Replay::Off])?;
+        let replays = [Replay::Window, Replay::Latest, Replay::Fresh, Replay::Off];
+        replay = setting.choice(REPLAYS, &replays)?;
         builder = builder.replay(replay);
     }
     if let Some(setting) = section.get("retain") {
@@ -233,6 +250,34 @@ fn replay(section: Section<'_>, mut builder: RuleBuilder) -> Parsed<RuleBuilder>
         }
     }
     Ok(builder)
+}
+
+/// The settings of freshness, and of messages that nobody else made.
+fn judgement(section: Section<'_>, mut builder: RuleBuilder) -> Parsed<RuleBuilder> {
+    if let Some(setting) = section.get("first_contact") {
+        let ways = [FirstContact::Accept, FirstContact::Timed, FirstContact::Refuse];
+        builder = builder.first_contact(setting.choice(FIRST_CONTACTS, &ways)?);
+    }
+    if let Some(setting) = section.get("max_age_ms") {
+        builder = builder.max_age(unsigned(setting)?);
+    }
+    if let Some(setting) = section.get("max_skew_ms") {
+        builder = builder.max_skew(unsigned(setting)?);
+    }
+    if let Some(setting) = section.get("own") {
+        builder = builder.own(setting.choice(OWNS, &[Own::Deliver, Own::Drop])?);
+    }
+    if let Some(setting) = section.get("bare_delete") {
+        let ways = [BareDelete::Report, BareDelete::Ignore];
+        builder = builder.bare_delete(setting.choice(BARE_DELETES, &ways)?);
+    }
+    Ok(builder)
+}
+
+/// A number that is not negative and no larger than `T` holds.
+fn unsigned<T: TryFrom<i64>>(setting: Setting<'_>) -> Parsed<T> {
+    let out_of_range = PolicyFault::OutOfRange { key: setting.name };
+    T::try_from(setting.number()?).map_err(|_| Located::new(setting.at, out_of_range))
 }
 
 fn binding(section: Section<'_>, mut builder: RuleBuilder) -> Parsed<RuleBuilder> {
@@ -272,6 +317,9 @@ fn sizes(section: Section<'_>, mut builder: RuleBuilder) -> Parsed<RuleBuilder> 
     if let Some(setting) = section.get("timestamp") {
         builder = builder.timestamp(setting.flag()?);
     }
+    if let Some(setting) = section.get("ttl") {
+        builder = builder.ttl(unsigned(setting)?);
+    }
     if let Some(setting) = section.get("max_packet") {
         builder = builder.max_packet(size(setting)?);
     }
@@ -297,7 +345,10 @@ fn place(section: Section<'_>, topics: &[Located<&str>], error: RuleError) -> us
         RuleError::CarriedFilter(_) => value("carried_filter"),
         RuleError::Pad => value("pad"),
         RuleError::MaxPacket => value("max_packet"),
-        RuleError::NotForClear { setting } => key(setting),
+        RuleError::TtlNeedsTimestamp => key("ttl"),
+        RuleError::NotForReplay { setting, .. } | RuleError::NotForClear { setting } => {
+            key(setting)
+        }
     };
     at.unwrap_or(section.at)
 }

@@ -127,6 +127,19 @@ impl SessionId {
     }
 }
 
+#[cfg(feature = "alloc")]
+impl SessionId {
+    /// The ID that [`SessionId::encode`] wrote these bytes for.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        if let Ok(sid) = bytes.try_into() {
+            return Some(Self::Random(sid));
+        }
+        let mut reader = Reader(bytes);
+        let number = u32::try_from(varint::read(&mut reader)?).ok()?;
+        reader.0.is_empty().then(|| SenderNumber::new(number).map(Self::Sender))?
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -15,4 +15,4 @@ pub use header::{
 pub use inner::{InnerError, InnerHeader, Kind};
 pub use property::{Property, PropertyError};
 
-use reader::Reader;
+pub(crate) use reader::Reader;

@@ -123,9 +123,13 @@ pub(crate) fn rule_with(
     if json["retain"] == "allow" {
         builder = builder.retain(Retain::Allow);
     }
-    if json["replay"] == "off" {
-        builder = builder.replay(Replay::Off);
-    }
+    builder = builder.replay(match json["replay"].as_str() {
+        None | Some("window") => Replay::Window,
+        Some("latest") => Replay::Latest,
+        Some("fresh") => Replay::Fresh,
+        Some("off") => Replay::Off,
+        Some(other) => panic!("replay {other}"),
+    });
     last(builder).build()
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn open(
     let props = props.get();
     let message = Incoming::new(topic, sealed, Link::Tcp).properties(&props).at(now);
     let mut out = vec![];
-    let delivery = rx.open(&message, &mut out);
+    let delivery = rx.open(&message, &mut out).map(|opened| opened.delivered().unwrap());
     if delivery.is_err() {
         assert!(out.is_empty(), "nothing is handed out with an error");
     }

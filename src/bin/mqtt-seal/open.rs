@@ -5,7 +5,7 @@ mod foreign;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use mqtt_seal::guard::{Incoming, Protection};
+use mqtt_seal::guard::{Incoming, OpenError, Protection};
 use mqtt_seal::policy::Link;
 
 use crate::encoding::{self, Bytes, Encoding};
@@ -77,7 +77,9 @@ impl Args {
         let (_, mut rx) = self.policy.guard(&self.keys)?.split();
         let message = Incoming::new(topic, sealed, Link::Tls).at(Some(moment::now_ms()));
         let mut payload = Vec::new();
-        let delivery = rx.open(&message, &mut payload);
+        // without a replay log nothing waits for one
+        let opened = rx.open(&message, &mut payload);
+        let delivery = opened.and_then(|opened| opened.delivered().ok_or(OpenError::Stopped));
         let delivery = delivery.map_err(rejected::fault)?;
         if delivery.protection == Protection::Clear {
             let what = format!("{topic}: this was never sealed, and the topic's rule allows that");

@@ -1,6 +1,7 @@
 //! Why a message is not delivered, and what to do. Knows no command.
 
 use mqtt_seal::guard::OpenError;
+use mqtt_seal::replay::Rejected;
 
 use crate::fault::Fault;
 
@@ -11,7 +12,7 @@ pub(crate) const fn fix(error: OpenError) -> &'static str {
         OpenError::WrongTransport => {
             "let the sender publish by TLS, or change transport in the rule"
         }
-        OpenError::Cleared => "nothing, if it was meant",
+        OpenError::Cleared(_) => "nothing, if it was meant",
         OpenError::ClearOnSealedTopic => {
             "let the sender seal, or say payload = \"mixed\" with an end date while it cannot"
         }
@@ -21,10 +22,19 @@ pub(crate) const fn fix(error: OpenError) -> &'static str {
         OpenError::NotAuthentic => {
             "check that topic, topic_binding and suite are the sender's; else it was changed on the way"
         }
+        OpenError::Rejected(Rejected::Own) => "nothing: this client sealed it itself",
         OpenError::Rejected(_) => "nothing, if it came twice; else compare the clocks",
         OpenError::Unsupported => "use the version of mqtt-seal that the sender has",
         _ => "check that the bytes are whole",
     }
+}
+
+/// Whether it is rejected in the ordinary course of things, and nobody need care.
+pub(crate) const fn is_harmless(error: OpenError) -> bool {
+    matches!(
+        error,
+        OpenError::Cleared(_) | OpenError::Rejected(Rejected::Duplicate | Rejected::Own)
+    )
 }
 
 /// The failure of a command that opens one message.

@@ -6,8 +6,6 @@ use core::time::Duration;
 use std::io::{self, Write};
 
 use mqtt_seal::client::{Event, EventLoop, Message};
-use mqtt_seal::guard::OpenError;
-use mqtt_seal::replay::Rejected;
 
 use crate::fault::Fault;
 use crate::session::{self, Client, SessionArgs, warn};
@@ -123,9 +121,8 @@ impl Args {
             }
             Event::Rejected { topic, reason, .. } => {
                 warn(&format!("{topic} rejected: {reason}\n  fix: {}", rejected::fix(reason)));
-                let harmless = [OpenError::Cleared, OpenError::Rejected(Rejected::Duplicate)]
-                    .contains(&reason);
-                seen.rejected = seen.rejected.saturating_add(u64::from(!harmless));
+                seen.rejected =
+                    seen.rejected.saturating_add(u64::from(!rejected::is_harmless(reason)));
             }
             Event::LinkUp { .. } => seen.connected = true,
             Event::LinkDown { error, .. } if !seen.connected => {

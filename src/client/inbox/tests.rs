@@ -48,7 +48,7 @@ fn delivery() -> crate::guard::Delivery {
     let guard = Guard::new(policy, crate::keyring::Keyring::default(), Links::Tcp).unwrap();
     let (_, mut rx) = guard.split();
     let incoming = Incoming::new("a", b"", Link::Tcp);
-    rx.open(&incoming, &mut Vec::new()).unwrap()
+    rx.open(&incoming, &mut Vec::new()).unwrap().delivered().unwrap()
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ fn request(topic: &str, seal: bool, response_topic: Option<&str>) -> Message {
     }
     let (_, mut rx) = guard(policy(), Links::Both).split();
     let incoming = Incoming::new(topic, &payload, Link::Tls).properties(&properties).at(NOW);
-    let delivery = rx.open(&incoming, &mut vec![]).unwrap();
+    let delivery = rx.open(&incoming, &mut vec![]).unwrap().delivered().unwrap();
     Message {
         topic: topic.into(),
         payload: vec![],

@@ -111,6 +111,11 @@ pub enum PolicyFault {
         /// The name of its setting.
         key: &'static str,
     },
+    /// A number is negative or larger than the setting takes.
+    OutOfRange {
+        /// The name of its setting.
+        key: &'static str,
+    },
     /// `until` stands in a rule that is for no migration.
     UntilUnused,
     /// `retain` stands where received messages are not checked for replays.
@@ -146,6 +151,9 @@ impl fmt::Display for PolicyFault {
                 "a scope has either a depth or a name: write { depth = 1 } or { name = \"…\" }",
             ),
             Self::Moment { key } => write_moment(f, key),
+            Self::OutOfRange { key } => {
+                write!(f, "{key} is out of range: write a whole number that is not negative")
+            }
             Self::UntilUnused => f.write_str(
                 "until has a meaning only with payload = \"mixed\" or \"observe\": \
                  remove one of them",

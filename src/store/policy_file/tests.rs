@@ -188,7 +188,7 @@ fn a_broken_setting_names_place_fault_and_remedy() {
             "zzz = 1\ncolour = 1",
             "4:1: ",
             "unknown key \"zzz\": use topics, payload, until, transport, suite, scope, form, \
-             replay, retain, topic_binding, carried_filter, properties, pad, timestamp or max_packet",
+             replay, retain, first_contact, max_age_ms, max_skew_ms, own, bare_delete, topic_binding, carried_filter, properties, pad, timestamp, ttl or max_packet",
         ),
         (
             "transport = \"udp\"",
@@ -203,9 +203,9 @@ fn a_broken_setting_names_place_fault_and_remedy() {
         ),
         ("form = \"long\"", "4:8: ", "form has no value \"long\": use \"session\" or \"compact\""),
         (
-            "replay = \"fresh\"",
+            "replay = \"newest\"",
             "4:10: ",
-            "replay has no value \"fresh\": use \"window\" or \"off\"",
+            "replay has no value \"newest\": use \"window\", \"latest\", \"fresh\" or \"off\"",
         ),
         ("retain = \"yes\"", "4:10: ", "retain has no value \"yes\": use \"refuse\" or \"allow\""),
         (
