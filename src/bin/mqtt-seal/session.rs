@@ -1,11 +1,11 @@
 //! A connection to a broker, as the flags of mosquitto_pub and mosquitto_sub name it. What of the
 //! client's interface the tool uses is here alone.
 
-use core::fmt;
-use core::str::FromStr;
+mod login;
+
 use core::time::Duration;
 use std::fs;
-use std::io::{self, BufRead};
+use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -16,10 +16,10 @@ use mqtt_seal::session::Entropy;
 use mqtt_seal::tls::{SpkiPin, TlsConfig};
 use mqtt_seal::{Guard, Keyring, Policy, rumqttc_v4, rumqttc_v5};
 use rumqttc::v5;
-use zeroize::Zeroizing;
 
 use crate::fault::Fault;
 use crate::files::{KeysArg, PolicyArg};
+use login::{Login, LoginArgs};
 
 /// IANA: mqtt and secure-mqtt.
 const TCP_PORT: u16 = 1883;
@@ -39,16 +39,8 @@ pub(crate) struct SessionArgs {
     /// The client ID; without, a random one
     #[arg(short, long)]
     id: Option<String>,
-    /// The user name
-    #[arg(short, long)]
-    username: Option<String>,
-    /// The password; - reads it from standard input. What stands here, other users of this machine
-    /// can read
-    #[arg(short = 'P', long = "pw", requires = "username")]
-    password: Option<Password>,
-    /// The file with the password
-    #[arg(long, value_name = "FILE", requires = "username", conflicts_with = "password")]
-    pw_file: Option<PathBuf>,
+    #[command(flatten)]
+    login: LoginArgs,
     /// Let user name and password travel over plain TCP, where anyone on the way reads them
     #[arg(long)]
     danger_credentials_in_clear: bool,
@@ -112,24 +104,6 @@ enum Version {
     V5,
 }
 
-/// Wiped, and never printed.
-#[derive(Clone)]
-struct Password(Zeroizing<String>);
-
-impl FromStr for Password {
-    type Err = core::convert::Infallible;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(Self(Zeroizing::new(text.into())))
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password")
-    }
-}
-
 /// What asks the broker. Both versions have the same calls.
 pub(crate) enum Client {
     V4(rumqttc_v4::AsyncClient),
@@ -190,7 +164,7 @@ impl SessionArgs {
             Some(id) => id.clone(),
             None => random_id()?,
         };
-        let login = self.login()?;
+        let login = self.login.read()?;
         let refused = |error| Fault::told(&error, "correct the options");
         match self.protocol_version {
             Version::V4 => {
@@ -303,31 +277,7 @@ impl SessionArgs {
         Ok(files)
     }
 
-    /// User name and password.
-    fn login(&self) -> Result<Option<(String, Zeroizing<String>)>, Fault> {
-        let Some(name) = &self.username else {
-            return Ok(None);
-        };
-        let password = match (&self.password, &self.pw_file) {
-            (None, None) => Zeroizing::default(),
-            (_, Some(path)) => first_line(&crate::encoding::read(Some(path))?)?,
-            (Some(Password(text)), None) if text.as_str() == "-" => {
-                let mut line = Zeroizing::new(String::new());
-                io::stdin().lock().read_line(&mut line).map_err(|error| {
-                    let what = format!("no password on standard input, {}", error.kind());
-                    Fault::new(what, "write it there, or name a file with --pw-file")
-                })?;
-                first_line(line.as_bytes())?
-            }
-            (Some(Password(text)), None) => {
-                warn("-P shows the password to every user of this machine: use -P - or --pw-file");
-                text.clone()
-            }
-        };
-        Ok(Some((name.clone(), password)))
-    }
-
-    fn v4(&self, id: String, login: Option<(String, Zeroizing<String>)>) -> rumqttc::MqttOptions {
+    fn v4(&self, id: String, login: Option<Login>) -> rumqttc::MqttOptions {
         let mut mqtt = rumqttc::MqttOptions::new(id, &self.host, self.port(self.uses_tls()));
         mqtt.set_keep_alive(Duration::from_secs(self.keepalive.into()));
         if let Some((name, password)) = login {
@@ -340,7 +290,7 @@ impl SessionArgs {
         mqtt
     }
 
-    fn v5(&self, id: String, login: Option<(String, Zeroizing<String>)>) -> v5::MqttOptions {
+    fn v5(&self, id: String, login: Option<Login>) -> v5::MqttOptions {
         let mut mqtt = v5::MqttOptions::new(id, &self.host, self.port(self.uses_tls()));
         mqtt.set_keep_alive(Duration::from_secs(self.keepalive.into()));
         if let Some((name, password)) = login {
@@ -384,12 +334,6 @@ pub(crate) fn warn(text: &str) {
     let _ = writeln!(io::stderr().lock(), "warning: {text}");
 }
 
-fn first_line(bytes: &[u8]) -> Result<Zeroizing<String>, Fault> {
-    let no_text = |_| Fault::new("the password is no UTF-8", "check its file");
-    let text = core::str::from_utf8(bytes).map_err(no_text)?;
-    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
-}
-
 fn random_id() -> Result<String, Fault> {
     let mut random = [0; 32];
     let filled = getrandom::SysRng.fill(&mut random);
@@ -421,12 +365,6 @@ pub(crate) fn run(work: impl Future<Output = Result<(), Fault>>) -> Result<(), F
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_password_is_never_printed() {
-        let password: Password = "marker-of-a-password".parse().unwrap();
-        assert_eq!(format!("{password:?}"), "Password");
-    }
 
     #[test]
     fn levels_are_those_of_mqtt() {
