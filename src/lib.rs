@@ -17,6 +17,8 @@ pub mod guard;
 pub mod keyring;
 pub mod message;
 #[cfg(feature = "alloc")]
+pub mod peer;
+#[cfg(feature = "alloc")]
 pub mod policy;
 pub mod replay;
 pub mod schedule;
@@ -28,6 +30,8 @@ pub mod suite;
 #[cfg(feature = "tls")]
 pub mod tls;
 pub mod topic;
+#[cfg(feature = "alloc")]
+pub mod update;
 pub mod wire;
 
 #[cfg(feature = "rumqttc")]

@@ -298,7 +298,7 @@ async fn ignored_properties_are_those_of_the_packet_and_nobody_is_answered_by_th
     // the format indicator came inside
     assert_eq!(message.properties.payload_format, Some(true));
     let answered = reader.reply(&message, QoS::AtLeastOnce, MARKER).await;
-    assert_eq!(answered, Err(ClientError::Reply(ReplyError::NotAuthentic)));
+    assert_eq!(answered.map(drop), Err(ClientError::Reply(ReplyError::NotAuthentic)));
 }
 
 #[tokio::test]
@@ -359,7 +359,7 @@ async fn answers_go_to_the_response_topic_with_the_correlation_data() {
         sent.await.unwrap();
         let request = message(&mut asked).await;
         let answered = answering.try_reply(&request, QoS::AtLeastOnce, MARKER);
-        assert_eq!(answered, Err(ClientError::Reply(error)));
+        assert_eq!(answered.map(drop), Err(ClientError::Reply(error)));
     }
 }
 
@@ -378,7 +378,7 @@ async fn properties_that_only_brokers_set_are_refused() {
     ] {
         let sent =
             client.try_publish_with_properties("carry/a", QoS::AtMostOnce, false, "", properties);
-        assert_eq!(sent, Err(ClientError::Property(fault)));
+        assert_eq!(sent.map(drop), Err(ClientError::Property(fault)));
     }
     let wildcard =
         PublishProperties { response_topic: Some("a/#".into()), ..PublishProperties::default() };

@@ -1,5 +1,7 @@
 //! What the targets share: input in parts, and a guard with one rule of each kind.
 
+pub mod peer;
+
 use std::sync::LazyLock;
 
 use mqtt_seal::guard::{Guard, GuardRx};

@@ -31,9 +31,16 @@ pub enum ConfigError {
         /// The link.
         link: Link,
     },
-    /// The will would leave in clear, and no clear rule allows that on its link.
+    /// The guard does not take the will.
     Will {
         /// The link.
+        link: Link,
+        /// Why.
+        error: SealError,
+    },
+    /// The will's topic goes by the other link.
+    WillOnOtherLink {
+        /// The link whose options have the will.
         link: Link,
     },
     /// The will's topic is no topic name.
@@ -50,6 +57,8 @@ pub enum ConfigError {
     },
     /// There is no tokio runtime to run the links on.
     NoRuntime,
+    /// No thread can be started for the durable outbox.
+    NoThread(io::ErrorKind),
 }
 
 impl fmt::Display for ConfigError {
@@ -72,10 +81,11 @@ impl fmt::Display for ConfigError {
                 f,
                 "the {link} link asks for a persistent session: set clean_session to true"
             ),
-            Self::Will { link } => write!(
+            Self::Will { link, error } => write!(f, "the will on the {link} link: {error}"),
+            Self::WillOnOtherLink { link } => write!(
                 f,
-                "the will on the {link} link would leave in clear against the policy: \
-                 remove it or add a clear rule for its topic"
+                "the policy does not let the topic of the will go by the {link} link: \
+                 give the will to the other"
             ),
             Self::WillTopic(error) => write!(f, "the topic of the will is none: {error}"),
             Self::WillTooLarge { len } => {
@@ -85,6 +95,7 @@ impl fmt::Display for ConfigError {
                 write!(f, "the keep-alive of the {link} link is above 65535 seconds: shorten it")
             }
             Self::NoRuntime => f.write_str("no tokio runtime is running: start the client in one"),
+            Self::NoThread(kind) => write!(f, "no thread for the durable outbox: {kind}"),
         }
     }
 }
@@ -92,7 +103,8 @@ impl fmt::Display for ConfigError {
 impl Error for ConfigError {}
 
 /// Why a request was not accepted: nothing of it was queued, nothing was sent. In
-/// [`Event::PublishFailed`](super::Event::PublishFailed), why an accepted message came to nothing.
+/// [`Ticket`](super::Ticket) and [`Event::PublishFailed`](super::Event::PublishFailed), why an
+/// accepted message came to nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientError {
@@ -123,6 +135,13 @@ pub enum ClientError {
     NoRetain,
     /// The broker refused the message.
     Refused(PublishRefusal),
+    /// The message is of `QoS` 0, and its link was down or had no room: it was let go.
+    Dropped,
+    /// The durable outbox could not store the message.
+    NotStored {
+        /// What the operating system says.
+        kind: io::ErrorKind,
+    },
     /// The queue is full: wait, or use the call that does.
     Full,
     /// The client was disconnected.
@@ -143,6 +162,12 @@ impl fmt::Display for ClientError {
             Self::QoS { max } => write!(f, "the broker takes no qos above {max}"),
             Self::NoRetain => f.write_str("the broker keeps no retained messages"),
             Self::Refused(refusal) => write!(f, "the broker refused the message: {refusal}"),
+            Self::Dropped => {
+                f.write_str("a message of qos 0 was let go: its link was down or had no room")
+            }
+            Self::NotStored { kind } => {
+                write!(f, "the durable outbox could not store the message: {kind}")
+            }
             Self::Full => f.write_str("the queue is full: poll, or wait for room"),
             Self::Closed => f.write_str("the client was disconnected"),
         }
@@ -259,6 +284,13 @@ pub enum LinkError {
     /// The broker refused so many messages of `QoS` 2 that the MQTT client has no room left to
     /// send; a new connection has.
     ManyRefused,
+    /// The will could not be sealed, so that no connection is made.
+    Will(SealError),
+    /// The session that the will belongs to is used up: the connection is made anew.
+    SessionUsedUp,
+    /// What the MQTT client says it sent is not what it was given: the connection is made anew, and
+    /// what is not acknowledged sent again.
+    OutOfStep,
     /// The broker broke the rules of MQTT.
     Protocol,
 }
@@ -365,6 +397,14 @@ impl fmt::Display for LinkError {
             Self::ManyRefused => {
                 f.write_str("the broker refused many messages: the connection is made anew")
             }
+            Self::Will(error) => write!(f, "the will could not be sealed: {error}"),
+            Self::SessionUsedUp => {
+                f.write_str("the session of the will is used up: the connection is made anew")
+            }
+            Self::OutOfStep => f.write_str(
+                "the mqtt client sent something else than it was given: \
+                 the connection is made anew",
+            ),
             Self::Protocol => f.write_str("the broker broke the rules of mqtt"),
         }
     }

@@ -1,6 +1,9 @@
 //! What the application is told.
 
+use core::error::Error;
 use core::fmt;
+use std::boxed::Box;
+use std::io;
 use std::string::String;
 use std::vec::Vec;
 
@@ -8,6 +11,8 @@ use super::error::{ClientError, LinkError};
 use super::properties::Properties;
 use crate::guard::{Delivery, GuardEvent, OpenError, QoS};
 use crate::policy::Link;
+use crate::wire::header::SenderNumber;
+use crate::wire::inner::Kind;
 
 /// Something that happened.
 #[derive(Debug)]
@@ -26,6 +31,16 @@ pub enum Event {
         link: Link,
         /// Why.
         reason: OpenError,
+    },
+    /// An empty payload on a sealed topic: somebody deleted the retained value, and anyone on the
+    /// way could say so. It was acknowledged. A sealed deletion is a message:
+    /// [`Message::is_deletion`].
+    #[non_exhaustive]
+    Cleared {
+        /// The topic.
+        topic: String,
+        /// The link it came by.
+        link: Link,
     },
     /// A link is connected.
     #[non_exhaustive]
@@ -62,7 +77,8 @@ pub enum Event {
         /// The link.
         link: Link,
     },
-    /// The broker ended a subscription on request.
+    /// A subscription ended on request: the broker said so, or there is no connection on which it
+    /// could go on.
     #[non_exhaustive]
     Unsubscribed {
         /// The filter.
@@ -78,6 +94,29 @@ pub enum Event {
         topic: String,
         /// Why.
         reason: ClientError,
+    },
+    /// Messages of `QoS` 0 were let go: their link was down, its queue full, or its connection
+    /// broke before they were handed to it.
+    #[non_exhaustive]
+    Dropped {
+        /// How many.
+        count: u64,
+    },
+    /// The durable outbox could not be written: messages are refused, or sent again after the next
+    /// start although they arrived.
+    #[non_exhaustive]
+    OutboxFailed {
+        /// What the operating system says.
+        kind: io::ErrorKind,
+    },
+    /// No counters could be reserved for a sender number in compact form. It is tried again when a
+    /// message needs them.
+    #[non_exhaustive]
+    CountersFailed {
+        /// The sender number.
+        number: SenderNumber,
+        /// What its store says.
+        error: Box<dyn Error + Send + Sync>,
     },
     /// The guard tells something that the operator should know.
     Guard(GuardEvent),
@@ -118,6 +157,20 @@ pub struct Message {
     /// The topic of the packet, where `topic` is another.
     pub(super) packet_topic: Option<String>,
     pub(super) receipt: Option<Receipt>,
+}
+
+impl Message {
+    /// Whether a holder of the key says that the topic's value has ended. The payload is empty.
+    #[must_use]
+    pub fn is_deletion(&self) -> bool {
+        self.delivery.kind == Some(Kind::Delete)
+    }
+
+    /// Whether it is a sealed will, so that its sender's connection has ended.
+    #[must_use]
+    pub fn is_will(&self) -> bool {
+        self.delivery.kind == Some(Kind::Will)
+    }
 }
 
 /// What has to be known to acknowledge a message.

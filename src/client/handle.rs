@@ -6,21 +6,22 @@ use std::string::String;
 use std::sync::Arc;
 use std::vec::Vec;
 
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::task::AbortHandle;
-
+use super::accept::Lane;
+use super::entry::Entry;
 use super::error::ClientError;
 use super::event::{Event, Message, Receipt};
+use super::guards::Guards;
 use super::inbox::Inbox;
-use super::link::{Command, Guards, now};
-use super::outbox::Entry;
+use super::journal::Journal;
+use super::link::Command;
 use super::properties::Attached;
 use super::protocol::subscribe_len;
-use super::reply;
-use crate::guard::{Plan, QoS, SealError};
+use super::ticket::Ticket;
+use super::{counters::Renewals, reply};
+use crate::guard::QoS;
 use crate::policy::{Link, Links, Policy};
 use crate::topic::TopicFilter;
+use crate::wire::inner::Kind;
 
 /// Asks the links: publishes, subscribes, acknowledges. A clone asks the same links. `V` is the
 /// version of the MQTT client.
@@ -51,6 +52,10 @@ pub struct EventLoop {
 /// What all handles have in common.
 pub(super) struct Shared {
     pub(super) guards: Guards,
+    pub(super) renewals: Renewals,
+    pub(super) inbox: Arc<Inbox>,
+    /// Of a durable outbox.
+    pub(super) journal: Option<Journal>,
     pub(super) policy: Policy,
     pub(super) links: Links,
     pub(super) tcp: Option<Lane>,
@@ -60,21 +65,8 @@ pub(super) struct Shared {
     pub(super) has_properties: bool,
 }
 
-/// The way to one link.
-pub(super) struct Lane {
-    pub(super) entries: mpsc::Sender<Entry>,
-    pub(super) commands: mpsc::Sender<Command>,
-    pub(super) task: AbortHandle,
-}
-
-impl Drop for Lane {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 impl Shared {
-    fn lane(&self, link: Link) -> Option<&Lane> {
+    pub(super) fn lane(&self, link: Link) -> Option<&Lane> {
         match link {
             Link::Tcp => self.tcp.as_ref(),
             Link::Tls => self.tls.as_ref(),
@@ -83,20 +75,6 @@ impl Shared {
 
     fn lanes(&self) -> impl Iterator<Item = &Lane> {
         self.tcp.iter().chain(&self.tls)
-    }
-
-    /// Checks everything that can be known of a message before it is queued.
-    fn plan(&self, entry: &Entry) -> Result<&Lane, ClientError> {
-        let properties = entry.properties();
-        let message = entry.outgoing(&properties, now());
-        let plan = self.guards.tx().plan(&message).map_err(ClientError::Seal)?;
-        let (link, growth) = match plan {
-            Plan::Pass { link } => (link, 0),
-            Plan::Seal { link, growth, .. } => (link, growth),
-        };
-        let payload = message.payload.len().saturating_add(growth);
-        self.fits(entry.packet_len(payload, |property| plan.keeps(property)))?;
-        self.lane(link).ok_or(ClientError::Seal(SealError::NoLink))
     }
 
     /// The one link of a filter.
@@ -108,7 +86,7 @@ impl Shared {
         self.lane(link).ok_or(ClientError::Closed)
     }
 
-    fn fits(&self, len: usize) -> Result<(), ClientError> {
+    pub(super) fn fits(&self, len: usize) -> Result<(), ClientError> {
         let max = self.max_packet;
         if len > max { Err(ClientError::TooLarge { len, max }) } else { Ok(()) }
     }
@@ -119,37 +97,82 @@ impl<V> AsyncClient<V> {
         Self { shared, version: PhantomData }
     }
 
-    /// Accepts a message for publishing; waits while the queue is full. It is sealed when it is
-    /// first sent, and sent again as the same bytes until the broker has acknowledged it. One of
-    /// `QoS` 0 is sent once; while the link is down it waits its turn like the others.
+    /// Accepts a message for publishing, and returns when it is accepted with a [`Ticket`] that
+    /// tells how it ends; drop the ticket if nobody wants to know.
+    ///
+    /// At `QoS` 1 and 2 it waits while the outbox is full. The message is sealed when it is first
+    /// sent, and sent again as the same bytes until the broker has acknowledged it. With a
+    /// [durable outbox](super::ClientOptions::durable_outbox) it is sealed and stored before this
+    /// returns, and sent after a restart too.
+    ///
+    /// At `QoS` 0 it never waits: while the link is down or the outbox full the message is let go,
+    /// which its ticket and [`Event::Dropped`] tell. Otherwise it keeps its turn among the others
+    /// and is sent once, or let go with its connection.
     ///
     /// Cancel safe: a message is accepted as a whole or not at all.
     ///
     /// # Errors
-    /// [`ClientError::Seal`], [`ClientError::TooLarge`], [`ClientError::Closed`], in this order;
-    /// nothing was queued then, and the payload is wiped.
+    /// [`ClientError::Seal`], [`ClientError::TooLarge`], [`ClientError::Closed`],
+    /// [`ClientError::NotStored`], in this order; nothing was accepted then, and the payload is
+    /// wiped.
     pub async fn publish(
         &self,
         topic: impl Into<String>,
         qos: QoS,
         retain: bool,
         payload: impl Into<Vec<u8>>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<Ticket, ClientError> {
         self.send(self.entry(topic.into(), qos, retain, payload.into())).await
     }
 
-    /// As [`AsyncClient::publish`], without waiting.
+    /// As [`AsyncClient::publish`], without waiting. A durable outbox stores the message after this
+    /// returns; the ticket tells if that fails.
     ///
     /// # Errors
-    /// As [`AsyncClient::publish`], and [`ClientError::Full`].
+    /// As [`AsyncClient::publish`] but for `NotStored`, and [`ClientError::Full`] at `QoS` 1 and 2.
     pub fn try_publish(
         &self,
         topic: impl Into<String>,
         qos: QoS,
         retain: bool,
         payload: impl Into<Vec<u8>>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<Ticket, ClientError> {
         self.try_send(self.entry(topic.into(), qos, retain, payload.into()))
+    }
+
+    /// Publishes that the topic's value has ended: under a sealed rule an authentic deletion,
+    /// which receivers see as [`Message::is_deletion`]. With `retain` the broker keeps that in the
+    /// place of the value. To make it keep nothing, publish an empty payload with RETAIN: that goes
+    /// out as it is, and receivers are told [`Event::Cleared`], which proves nothing.
+    ///
+    /// Under a clear rule it is an empty message.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::publish`].
+    pub async fn delete(
+        &self,
+        topic: impl Into<String>,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<Ticket, ClientError> {
+        self.send(self.deletion(topic.into(), qos, retain)).await
+    }
+
+    /// As [`AsyncClient::delete`], without waiting.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::try_publish`].
+    pub fn try_delete(
+        &self,
+        topic: impl Into<String>,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<Ticket, ClientError> {
+        self.try_send(self.deletion(topic.into(), qos, retain))
+    }
+
+    fn deletion(&self, topic: String, qos: QoS, retain: bool) -> Entry {
+        self.entry(topic, qos, retain, Vec::new()).of_kind(Some(Kind::Delete))
     }
 
     fn entry(&self, topic: String, qos: QoS, retain: bool, payload: Vec<u8>) -> Entry {
@@ -157,15 +180,12 @@ impl<V> AsyncClient<V> {
         Entry::new(topic, qos, retain, payload).attach(attached)
     }
 
-    pub(super) async fn send(&self, entry: Entry) -> Result<(), ClientError> {
-        let lane = self.shared.plan(&entry)?;
-        let sent = lane.entries.send(entry).await;
-        sent.map_err(|_| ClientError::Closed)
+    pub(super) async fn send(&self, entry: Entry) -> Result<Ticket, ClientError> {
+        self.shared.accept(entry).await
     }
 
-    pub(super) fn try_send(&self, entry: Entry) -> Result<(), ClientError> {
-        let lane = self.shared.plan(&entry)?;
-        lane.entries.try_send(entry).map_err(refused)
+    pub(super) fn try_send(&self, entry: Entry) -> Result<Ticket, ClientError> {
+        self.shared.try_accept(entry)
     }
 
     /// The answer to `request`, on its response topic and with its correlation data.
@@ -192,6 +212,26 @@ impl<V> AsyncClient<V> {
         let filter = filter.into();
         let lane = self.shared.subscribe_lane(&filter)?;
         lane.send(Command::Subscribe { filter, qos }).await
+    }
+
+    /// Subscribes several filters, each as [`AsyncClient::subscribe`] does and with an answer of its
+    /// own.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::subscribe`]; unless it is `Closed`, none was subscribed.
+    pub async fn subscribe_many<F: Into<String>>(
+        &self,
+        filters: impl IntoIterator<Item = (F, QoS)>,
+    ) -> Result<(), ClientError> {
+        let filters = filters.into_iter().map(|(filter, qos)| (filter.into(), qos));
+        let filters: Vec<(String, QoS)> = filters.collect();
+        for (filter, _) in &filters {
+            self.shared.subscribe_lane(filter)?;
+        }
+        for (filter, qos) in filters {
+            self.subscribe(filter, qos).await?;
+        }
+        Ok(())
     }
 
     /// As [`AsyncClient::subscribe`], without waiting.
@@ -224,12 +264,15 @@ impl<V> AsyncClient<V> {
         lane.try_send(Command::Unsubscribe { filter })
     }
 
-    /// Acknowledges a message: the broker need not send it again. Without effect at `QoS` 0, a
-    /// second time, or if the connection that the message came by is gone.
+    /// The application has dealt with a message: a repetition of a sealed one counts as a
+    /// duplicate from now on, where it would have been delivered again before, and the broker need
+    /// not send it again. The broker is told nothing at `QoS` 0, a second time, or if the
+    /// connection that the message came by is gone.
     ///
     /// # Errors
     /// [`ClientError::Closed`].
     pub async fn ack(&self, message: &Message) -> Result<(), ClientError> {
+        self.confirm(message);
         match self.receipt_lane(message) {
             Some((lane, receipt)) => lane.send(Command::Acknowledge(receipt)).await,
             None => Ok(()),
@@ -241,9 +284,18 @@ impl<V> AsyncClient<V> {
     /// # Errors
     /// [`ClientError::Full`], [`ClientError::Closed`].
     pub fn try_ack(&self, message: &Message) -> Result<(), ClientError> {
+        self.confirm(message);
         match self.receipt_lane(message) {
             Some((lane, receipt)) => lane.try_send(Command::Acknowledge(receipt)),
             None => Ok(()),
+        }
+    }
+
+    // before the broker is told: what it repeats after that is no news
+    fn confirm(&self, message: &Message) {
+        if let Some(receipt) = message.delivery.receipt {
+            // without a replay log there is nothing to write
+            let _ = self.shared.guards.rx().confirm(receipt);
         }
     }
 
@@ -255,7 +307,31 @@ impl<V> AsyncClient<V> {
     pub async fn disconnect(&self) -> Result<(), ClientError> {
         let mut outcome = Err(ClientError::Closed);
         for lane in self.shared.lanes() {
-            outcome = lane.send(Command::Disconnect).await.or(outcome);
+            let left = match &self.shared.journal {
+                Some(journal) => journal.disconnect(lane.commands.clone()),
+                None => lane.send(Command::Disconnect).await,
+            };
+            outcome = left.or(outcome);
+        }
+        outcome
+    }
+
+    /// As [`AsyncClient::disconnect`], without waiting.
+    ///
+    /// # Errors
+    /// [`ClientError::Closed`] if every link has ended; [`ClientError::Full`] if some link was not
+    /// told: call it again.
+    pub fn try_disconnect(&self) -> Result<(), ClientError> {
+        let mut outcome = Err(ClientError::Closed);
+        for lane in self.shared.lanes() {
+            let left = match &self.shared.journal {
+                Some(journal) => journal.disconnect(lane.commands.clone()),
+                None => lane.try_send(Command::Disconnect),
+            };
+            if left == Err(ClientError::Full) {
+                return left;
+            }
+            outcome = left.or(outcome);
         }
         outcome
     }
@@ -263,28 +339,6 @@ impl<V> AsyncClient<V> {
     fn receipt_lane(&self, message: &Message) -> Option<(&Lane, Receipt)> {
         let receipt = message.receipt?;
         Some((self.shared.lane(receipt.link)?, receipt))
-    }
-}
-
-impl Lane {
-    async fn send(&self, command: Command) -> Result<(), ClientError> {
-        let sent = self.commands.send(command).await;
-        sent.map_err(|_| ClientError::Closed)
-    }
-
-    fn try_send(&self, command: Command) -> Result<(), ClientError> {
-        self.commands.try_send(command).map_err(refused)
-    }
-}
-
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the value refused ends here; its payload is wiped"
-)]
-fn refused<T>(error: TrySendError<T>) -> ClientError {
-    match error {
-        TrySendError::Full(_) => ClientError::Full,
-        TrySendError::Closed(_) => ClientError::Closed,
     }
 }
 

@@ -36,6 +36,8 @@ struct State {
     bytes: usize,
     /// Events that were let go since the last one that was kept.
     missed: u64,
+    /// Messages of `QoS` 0 that were not sent, since that was told last.
+    dropped: u64,
     /// Links that are not ended.
     links: usize,
 }
@@ -69,6 +71,38 @@ impl Inbox {
         }
     }
 
+    /// Adds an event, or counts it if the queue is full.
+    pub(super) fn push_or_miss(&self, event: Event) {
+        let _ = self.push_within(event, self.capacity);
+    }
+
+    /// Counts a message of `QoS` 0 that is not sent.
+    pub(super) fn dropped(&self) {
+        let mut state = self.state();
+        state.dropped = state.dropped.saturating_add(1);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Whether the event was kept.
+    fn push_within(&self, event: Event, limit: usize) -> bool {
+        let mut state = self.state();
+        let bytes = state.bytes.saturating_add(size(&event));
+        let kept = state.queue.len() < limit && bytes <= MAX_BYTES;
+        if kept {
+            state.bytes = bytes;
+            let missed = state.take_missed();
+            let dropped = state.take_dropped();
+            state.queue.extend(missed.into_iter().chain(dropped));
+            state.queue.push_back(event);
+        } else {
+            state.miss();
+        }
+        drop(state);
+        self.changed.notify_one();
+        kept
+    }
+
     // Every change is complete when the lock is released, so a panic elsewhere harms nothing.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -84,7 +118,8 @@ enum Next {
 
 impl State {
     fn take(&mut self) -> Next {
-        match self.queue.pop_front().or_else(|| self.take_missed()) {
+        match self.queue.pop_front().or_else(|| self.take_missed()).or_else(|| self.take_dropped())
+        {
             Some(event) => {
                 self.bytes = self.bytes.saturating_sub(size(&event));
                 Next::Event(event)
@@ -97,6 +132,11 @@ impl State {
     fn take_missed(&mut self) -> Option<Event> {
         let count = core::mem::take(&mut self.missed);
         (count > 0).then_some(Event::Missed { count })
+    }
+
+    fn take_dropped(&mut self) -> Option<Event> {
+        let count = core::mem::take(&mut self.dropped);
+        (count > 0).then_some(Event::Dropped { count })
     }
 
     fn miss(&mut self) {
@@ -113,36 +153,23 @@ impl Feed {
     /// Adds an event that must not get lost for want of polling; `false` if there is no room for a
     /// message even so, which is counted.
     pub(super) fn push(&self, event: Event) -> bool {
-        self.push_within(event, self.inbox.capacity.saturating_add(MAX_EXCESS))
+        self.inbox.push_within(event, self.inbox.capacity.saturating_add(MAX_EXCESS))
     }
 
     /// Adds an event, or counts it if the queue is full.
     pub(super) fn push_or_miss(&self, event: Event) {
-        let _ = self.push_within(event, self.inbox.capacity);
+        self.inbox.push_or_miss(event);
+    }
+
+    /// Counts a message of `QoS` 0 that is not sent.
+    pub(super) fn dropped(&self) {
+        self.inbox.dropped();
     }
 
     /// Counts an event that was not even made.
     pub(super) fn miss(&self) {
         self.inbox.state().miss();
         self.inbox.changed.notify_one();
-    }
-
-    /// Whether the event was kept.
-    fn push_within(&self, event: Event, limit: usize) -> bool {
-        let mut state = self.inbox.state();
-        let bytes = state.bytes.saturating_add(size(&event));
-        let kept = state.queue.len() < limit && bytes <= MAX_BYTES;
-        if kept {
-            state.bytes = bytes;
-            let missed = state.take_missed();
-            state.queue.extend(missed);
-            state.queue.push_back(event);
-        } else {
-            state.miss();
-        }
-        drop(state);
-        self.inbox.changed.notify_one();
-        kept
     }
 
     /// The connection of `link` ended: its messages can no longer be acknowledged, so no broker

@@ -1,27 +1,32 @@
 //! One link as a task: connects, hands over, passes on, and begins again when a connection is
 //! lost. Holds no lock across an await.
 
+mod receive;
+
 use core::time::Duration;
-use std::collections::{HashMap, VecDeque};
 use std::string::String;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
-use std::vec::Vec;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
+use super::connection::{Connection, Subscriptions};
+use super::counters::Renewals;
+use super::entry::{Entry, Limits};
 use super::error::{ClientError, LinkError};
-use super::event::{Event, Message, Receipt};
+use super::event::{Event, Receipt};
+use super::guards::{Guards, now};
 use super::inbox::Feed;
-use super::outbox::{Entry, Item, Limits, Outbox};
-use super::properties::Properties;
-use super::protocol::{Dial, Input, Network, Received, Request, Requests, ServerLimits};
-use crate::guard::{GuardRx, GuardTx, Incoming, OpenError, QoS};
+use super::journal::Share;
+use super::outbox::{Item, Outbox};
+use super::protocol::{Dial, Input, Network, Request, Requests, ServerLimits};
+use super::room::Room;
+use super::will::Will;
+use crate::guard::{QoS, SealError};
 use crate::policy::Link;
-use crate::topic::TopicName;
-use crate::wire::property::Property;
+use crate::session::LeaseError;
 
 /// What a client handle asks of a link.
 #[derive(Debug)]
@@ -32,44 +37,21 @@ pub(super) enum Command {
     Disconnect,
 }
 
-/// Both halves of the guard, which all links and handles share. Each is held for one message at a
-/// time.
-#[derive(Debug, Clone)]
-pub(super) struct Guards {
-    tx: Arc<Mutex<GuardTx>>,
-    rx: Arc<Mutex<GuardRx>>,
-}
-
-impl Guards {
-    pub(super) fn new(tx: GuardTx, rx: GuardRx) -> Self {
-        Self { tx: Arc::new(Mutex::new(tx)), rx: Arc::new(Mutex::new(rx)) }
-    }
-
-    // A guard that panicked has spent its counter first and delivered nothing: it may be used.
-    pub(super) fn tx(&self) -> MutexGuard<'_, GuardTx> {
-        self.tx.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn rx(&self) -> MutexGuard<'_, GuardRx> {
-        self.rx.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The clock in Unix milliseconds; `None` if it stands before 1970.
-pub(super) fn now() -> Option<u64> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.ok().and_then(|d| u64::try_from(d.as_millis()).ok())
-}
-
 /// What a link is made of.
 pub(super) struct Parts<D> {
     pub(super) link: Link,
     pub(super) dial: D,
+    pub(super) will: Option<Will>,
     pub(super) guards: Guards,
-    pub(super) feed: Feed,
-    pub(super) entries: mpsc::Receiver<Entry>,
+    pub(super) renewals: Renewals,
+    pub(super) room: Arc<Room>,
+    pub(super) entries: mpsc::UnboundedReceiver<Entry>,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) outbox: Outbox,
+    /// Of a durable outbox.
+    pub(super) _share: Option<Share>,
+    // dropped last: with it the application learns that the link has ended
+    pub(super) feed: Feed,
     pub(super) backoff: Backoff,
     pub(super) max_packet: usize,
 }
@@ -80,25 +62,14 @@ pub(super) struct Worker<D> {
     subscriptions: Subscriptions,
     /// Messages that came in, over all connections.
     received: u64,
+    /// Counters that the next message waits for.
+    renewal: Option<JoinHandle<bool>>,
+    /// None could be had for it.
+    renewal_failed: bool,
     /// The client was disconnected: nothing more is accepted.
     closing: bool,
     /// No entry is left in the channel, nor will one come.
     drained: bool,
-}
-
-/// What ends with a connection.
-struct Connection<R> {
-    requests: R,
-    /// When the broker accepted it.
-    since: Option<Instant>,
-    /// What the broker asks to stay within.
-    limits: ServerLimits,
-    /// Acknowledgements that the client had no room for yet.
-    acks: VecDeque<(u16, QoS)>,
-    /// Messages that are not acknowledged, by packet ID: their numbers.
-    open: HashMap<u16, u64>,
-    /// Whether DISCONNECT was handed over.
-    parting: bool,
 }
 
 /// How a connection ended.
@@ -107,52 +78,14 @@ enum End {
     Lost(LinkError),
 }
 
-/// The filters that are to be subscribed, in the order of the requests.
-#[derive(Debug, Default)]
-struct Subscriptions {
-    filters: Vec<(String, QoS)>,
-}
-
-impl Subscriptions {
-    fn add(&mut self, filter: &str, qos: QoS) {
-        match self.filters.iter_mut().find(|(own, _)| own == filter) {
-            Some((_, own)) => *own = qos,
-            None => self.filters.push((filter.into(), qos)),
-        }
-    }
-
-    fn remove(&mut self, filter: &str) {
-        self.filters.retain(|(own, _)| own != filter);
-    }
-}
-
-impl<R> Connection<R> {
-    fn new(requests: R) -> Self {
-        let (acks, open) = (VecDeque::new(), HashMap::new());
-        let limits = ServerLimits::NONE;
-        Self { requests, since: None, limits, acks, open, parting: false }
-    }
-
-    fn lived(&self) -> Duration {
-        self.since.map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
-    /// Queues the acknowledgement of a message, once, and only on the connection that it came by:
-    /// another one's packet IDs belong to other messages.
-    fn acknowledge(&mut self, receipt: Receipt) {
-        if self.open.get(&receipt.id) == Some(&receipt.number) {
-            self.open.remove(&receipt.id);
-            self.acks.push_back((receipt.id, receipt.qos));
-        }
-    }
-}
-
 impl<D: Dial> Worker<D> {
     pub(super) fn new(parts: Parts<D>) -> Self {
         Self {
             parts,
             subscriptions: Subscriptions::default(),
             received: 0,
+            renewal: None,
+            renewal_failed: false,
             closing: false,
             drained: false,
         }
@@ -161,34 +94,66 @@ impl<D: Dial> Worker<D> {
     /// Runs until the client is disconnected and everything accepted is acknowledged.
     pub(super) async fn run(mut self) {
         while !self.is_done() {
-            let (requests, network) = self.parts.dial.dial();
-            let mut connection = Connection::new(requests);
-            let End::Lost(error) = self.serve(&mut connection, network).await else {
-                return;
+            let (error, lived) = match self.dial() {
+                Ok((requests, network)) => {
+                    let mut connection = Connection::new(requests);
+                    let End::Lost(error) = self.serve(&mut connection, network).await else {
+                        return;
+                    };
+                    (error, connection.lived())
+                }
+                Err(error) => (LinkError::Will(error), Duration::ZERO),
             };
-            let link = self.parts.link;
-            self.parts.outbox.connection_lost();
-            self.parts.feed.connection_lost(link);
-            let _ = self.parts.feed.push(Event::LinkDown { link, error });
-            let pause = self.parts.backoff.pause(connection.lived());
-            drop(connection);
+            self.lost(error);
+            let pause = self.parts.backoff.pause(lived);
             self.rest(pause).await;
         }
+    }
+
+    /// The next connection, with its own will.
+    fn dial(&self) -> Result<(D::Requests, D::Network), SealError> {
+        let Parts { link, dial, will, guards, .. } = &self.parts;
+        let will = will.as_ref().map(|will| will.seal(&mut guards.tx(), *link, &dial.client_id()));
+        let will = will.transpose()?;
+        Ok(dial.dial(will.as_ref().map(Entry::publish)))
+    }
+
+    fn lost(&mut self, error: LinkError) {
+        let Parts { link, feed, outbox, room, .. } = &mut self.parts;
+        room.set_up(false);
+        let ended = outbox.connection_lost();
+        feed.connection_lost(*link);
+        let _ = feed.push(Event::LinkDown { link: *link, error });
+        for item in ended {
+            match item {
+                Item::Publish(entry) => self.let_go(entry),
+                Item::Unsubscribe { filter } => self.unsubscribed(filter),
+                // asked for again at the next connection
+                Item::Subscribe { .. } => {}
+            }
+        }
+    }
+
+    /// Gives up a message of `QoS` 0.
+    fn let_go(&self, entry: Entry) {
+        self.parts.feed.dropped();
+        entry.end(Err(ClientError::Dropped));
+    }
+
+    fn unsubscribed(&self, filter: String) {
+        let _ = self.parts.feed.push(Event::Unsubscribed { filter, link: self.parts.link });
     }
 
     fn is_done(&self) -> bool {
         self.closing && self.drained && self.parts.outbox.is_empty()
     }
 
-    /// Whether another entry is taken from the channel. Without a connection they stay there, so
-    /// that those who publish wait; but the last ones are taken in, to know that there are no
-    /// more.
-    fn takes_entries(&self, connected: bool) -> bool {
-        !self.drained && (self.closing || (connected && self.parts.outbox.has_room()))
-    }
-
     fn take(&mut self, entry: Option<Entry>) {
         match entry {
+            // the link may have gone down since it was accepted
+            Some(entry) if entry.qos == QoS::AtMostOnce && !self.parts.room.is_up() => {
+                self.let_go(entry);
+            }
             Some(entry) => self.parts.outbox.push(entry),
             None => self.drained = true,
         }
@@ -199,11 +164,11 @@ impl<D: Dial> Worker<D> {
         let end = tokio::time::sleep(pause);
         tokio::pin!(end);
         while !self.is_done() {
-            let room = self.takes_entries(false);
+            let more = !self.drained;
             tokio::select! {
                 () = &mut end => return,
-                Some(command) = self.parts.commands.recv() => self.note(&command),
-                entry = self.parts.entries.recv(), if room => self.take(entry),
+                Some(command) = self.parts.commands.recv() => self.note(command),
+                entry = self.parts.entries.recv(), if more => self.take(entry),
             }
         }
     }
@@ -247,83 +212,135 @@ impl<D: Dial> Worker<D> {
         tokio::pin!(poll);
         loop {
             if connection.since.is_some() {
-                self.hand_over(connection);
+                if let Err(error) = self.hand_over(connection) {
+                    return Some(Err(error));
+                }
             } else if self.is_done() {
                 return None;
             }
-            let room = self.takes_entries(connection.since.is_some());
+            let more = !self.drained;
+            let Parts { commands, entries, .. } = &mut self.parts;
             tokio::select! {
                 input = &mut poll => return Some(input),
-                Some(command) = self.parts.commands.recv() => self.obey(connection, command),
-                entry = self.parts.entries.recv(), if room => self.take(entry),
+                Some(command) = commands.recv() => self.obey(connection, command),
+                entry = entries.recv(), if more => self.take(entry),
+                renewed = finished(&mut self.renewal) => self.renewed(renewed),
             }
         }
     }
 
     /// Does what a command asks for on a connection.
     fn obey(&mut self, connection: &mut Connection<D::Requests>, command: Command) {
-        self.note(&command);
+        if connection.since.is_none() {
+            return self.note(command);
+        }
         match command {
             Command::Acknowledge(receipt) => connection.acknowledge(receipt),
-            Command::Subscribe { filter, qos } if connection.since.is_some() => {
+            Command::Subscribe { filter, qos } => {
+                self.subscriptions.add(&filter, qos);
                 self.parts.outbox.push_request(Item::Subscribe { filter, qos });
             }
-            Command::Unsubscribe { filter } if connection.since.is_some() => {
+            Command::Unsubscribe { filter } => {
+                self.subscriptions.remove(&filter);
                 self.parts.outbox.push_request(Item::Unsubscribe { filter });
             }
-            _ => {}
+            Command::Disconnect => self.close(),
         }
     }
 
-    /// Keeps what a command means beyond the connection.
-    fn note(&mut self, command: &Command) {
+    /// Takes a command while there is no connection.
+    fn note(&mut self, command: Command) {
         match command {
-            Command::Subscribe { filter, qos } => self.subscriptions.add(filter, *qos),
-            Command::Unsubscribe { filter } => self.subscriptions.remove(filter),
-            Command::Acknowledge(_) => {}
-            Command::Disconnect => {
-                self.closing = true;
-                self.parts.entries.close();
+            Command::Subscribe { filter, qos } => self.subscriptions.add(&filter, qos),
+            Command::Unsubscribe { filter } => {
+                self.subscriptions.remove(&filter);
+                self.unsubscribed(filter);
             }
+            Command::Acknowledge(_) => {}
+            Command::Disconnect => self.close(),
         }
+    }
+
+    /// Accepts nothing more.
+    fn close(&mut self) {
+        self.closing = true;
+        self.parts.room.close();
+        self.parts.entries.close();
     }
 
     /// Gives the client everything that it and the window have room for.
-    fn hand_over(&mut self, connection: &mut Connection<D::Requests>) {
+    fn hand_over(&mut self, connection: &mut Connection<D::Requests>) -> Result<(), LinkError> {
         while let Some(&(id, qos)) = connection.acks.front() {
             let acknowledge = Request::Acknowledge { id, qos };
             if connection.requests.request(acknowledge).is_err() {
-                return;
+                return Ok(());
             }
             connection.acks.pop_front();
         }
-        self.hand_over_items(&connection.requests, connection.limits);
+        self.hand_over_items(&connection.requests, connection.limits)?;
+        self.parts.renewals.renew_soon();
         if self.is_done() && !connection.parting {
             connection.parting = connection.requests.request(Request::Disconnect).is_ok();
         }
+        Ok(())
     }
 
-    fn hand_over_items(&mut self, requests: &D::Requests, server: ServerLimits) {
+    fn hand_over_items(
+        &mut self,
+        requests: &D::Requests,
+        server: ServerLimits,
+    ) -> Result<(), LinkError> {
         let Parts { link, max_packet, .. } = self.parts;
         let limits = Limits { link, max_packet, server, now: now() };
-        while let Some(item) = self.parts.outbox.next() {
+        while self.renewal.is_none()
+            && let Some(item) = self.parts.outbox.next()
+        {
             let sealed = item.seal(&mut self.parts.guards.tx(), limits);
             if let Err(reason) = sealed {
-                let item = self.parts.outbox.discard_next();
-                self.report_failure(item, reason);
+                if reason == ClientError::Seal(SealError::ReconnectFirst) {
+                    return Err(LinkError::SessionUsedUp);
+                }
+                if !self.waits_for_counters(reason) {
+                    let item = self.parts.outbox.discard_next();
+                    self.report_failure(item, reason);
+                }
                 continue;
             }
             if requests.request(item.request()).is_err() {
-                return;
+                break;
             }
             self.parts.outbox.handed_over();
         }
+        Ok(())
+    }
+
+    /// Whether there may soon be what the next message lacks.
+    fn waits_for_counters(&mut self, reason: ClientError) -> bool {
+        let ClientError::Seal(SealError::Lease { number, error: LeaseError::NeedsLease { count } }) =
+            reason
+        else {
+            return false;
+        };
+        if core::mem::take(&mut self.renewal_failed) {
+            return false;
+        }
+        let renewals = self.parts.renewals.clone();
+        let renewal = async move { renewals.renew(number, count).await };
+        self.renewal = Some(tokio::spawn(renewal));
+        true
+    }
+
+    fn renewed(&mut self, renewed: bool) {
+        self.renewal = None;
+        self.renewal_failed = !renewed;
     }
 
     fn report_failure(&self, item: Option<Item>, reason: ClientError) {
         match item {
-            Some(Item::Publish(Entry { topic, .. })) => {
+            Some(Item::Publish(entry)) => {
+                let topic = entry.topic.clone();
                 let _ = self.parts.feed.push(Event::PublishFailed { topic, reason });
+                entry.end(Err(reason));
             }
             Some(Item::Subscribe { filter, .. }) => {
                 let link = self.parts.link;
@@ -345,12 +362,12 @@ impl<D: Dial> Worker<D> {
             }
             Input::Received(received) => return self.receive(connection, &received),
             Input::Published { id } => {
-                let paired = self.parts.outbox.published(id);
-                return paired.map_err(|_| LinkError::Protocol);
+                let ended = self.parts.outbox.published(id);
+                sent(ended.map_err(|_| LinkError::OutOfStep)?);
             }
             Input::Requested { id } => {
                 let paired = self.parts.outbox.requested(id);
-                return paired.map_err(|_| LinkError::Protocol);
+                return paired.map_err(|_| LinkError::OutOfStep);
             }
             other => self.settle(&other),
         }
@@ -361,9 +378,7 @@ impl<D: Dial> Worker<D> {
     fn settle(&mut self, input: &Input) {
         let link = self.parts.link;
         match *input {
-            Input::Acknowledged { id } => {
-                self.parts.outbox.acknowledged(id);
-            }
+            Input::Acknowledged { id } => sent(self.parts.outbox.acknowledged(id)),
             Input::Refused { id, reason } => {
                 let item = self.parts.outbox.acknowledged(id);
                 self.report_failure(item, ClientError::Refused(reason));
@@ -386,100 +401,40 @@ impl<D: Dial> Worker<D> {
     }
 
     fn connected(&mut self, connection: &mut Connection<D::Requests>, session_present: bool) {
+        let Parts { link, dial, will, guards, room, outbox, .. } = &mut self.parts;
         connection.since = Some(Instant::now());
-        self.parts.outbox.connected(connection.limits.receive_max);
-        let client_id = self.parts.dial.client_id();
-        self.parts.guards.tx().connected(&client_id);
+        outbox.connected(connection.limits.receive_max);
+        if will.is_none() {
+            guards.tx().connected_on(*link, &dial.client_id());
+        }
+        room.set_up(true);
         for (filter, qos) in self.subscriptions.filters.iter().cloned() {
             self.parts.outbox.push_request(Item::Subscribe { filter, qos });
         }
         let link = self.parts.link;
         let _ = self.parts.feed.push(Event::LinkUp { link, session_present });
     }
+}
 
-    fn receive(
-        &mut self,
-        connection: &mut Connection<D::Requests>,
-        received: &Received,
-    ) -> Result<(), LinkError> {
-        let acknowledged = received.qos != QoS::AtMostOnce;
-        if !acknowledged && !self.parts.feed.has_room() {
-            self.parts.feed.miss();
-            return Ok(());
-        }
-        if acknowledged && connection.open.contains_key(&received.id) {
-            // the same message again on one connection: it waits for its acknowledgement
-            return Ok(());
-        }
-        let receipt = self.receipt(received);
-        if let Some(receipt) = receipt {
-            connection.open.insert(receipt.id, receipt.number);
-        }
-        match self.open(received, receipt) {
-            Ok(message) if receipt.is_some() => {
-                if !self.parts.feed.push(Event::Message(message)) {
-                    return Err(LinkError::TooMuchWaiting);
-                }
-            }
-            Ok(message) => self.parts.feed.push_or_miss(Event::Message(message)),
-            Err(reason) => {
-                if let Some(receipt) = receipt {
-                    connection.acknowledge(receipt);
-                }
-                self.parts.feed.push_or_miss(Event::Rejected {
-                    topic: String::from_utf8_lossy(&received.topic).into_owned(),
-                    link: self.parts.link,
-                    reason,
-                });
-            }
-        }
-        Ok(())
+impl<D> Drop for Worker<D> {
+    // the runtime may end it at any time: nobody is to wait for room in vain
+    fn drop(&mut self) {
+        self.parts.room.close();
     }
+}
 
-    fn receipt(&mut self, received: &Received) -> Option<Receipt> {
-        self.received = self.received.saturating_add(1);
-        (received.qos != QoS::AtMostOnce).then_some(Receipt {
-            link: self.parts.link,
-            id: received.id,
-            qos: received.qos,
-            number: self.received,
-        })
+/// The outcome of a renewal that is on its way.
+async fn finished(renewal: &mut Option<JoinHandle<bool>>) -> bool {
+    match renewal {
+        Some(renewal) => renewal.await.unwrap_or(false),
+        None => core::future::pending().await,
     }
+}
 
-    fn open(&self, received: &Received, receipt: Option<Receipt>) -> Result<Message, OpenError> {
-        let link = self.parts.link;
-        let topic = TopicName::from_bytes(&received.topic).map_err(OpenError::Topic)?.as_str();
-        let outer: Vec<Property<'_>> = received.properties.iter().collect();
-        let incoming = Incoming::new(topic, &received.payload, link)
-            .properties(&outer)
-            .retain(received.retain)
-            .at(now());
-        let mut payload = Vec::new();
-        let mut rx = self.parts.guards.rx();
-        let delivery = rx.open(&incoming, &mut payload);
-        while let Some(event) = rx.next_event() {
-            self.parts.feed.push_or_miss(Event::Guard(event));
-        }
-        drop(rx);
-        // the adapters have no replay log yet, and without one there are no claims
-        let delivery = delivery?.delivered().ok_or(OpenError::Stopped)?;
-        let properties: Properties = delivery.properties(&outer).collect();
-        let (topic, packet_topic) = match &delivery.carried_topic {
-            Some(carried) => (carried.clone(), Some(topic.into())),
-            None => (topic.into(), None),
-        };
-        Ok(Message {
-            topic,
-            packet_topic,
-            properties,
-            payload,
-            qos: received.qos,
-            retain: received.retain,
-            dup: received.dup,
-            link,
-            delivery,
-            receipt,
-        })
+/// A message is done with, and it arrived.
+fn sent(item: Option<Item>) {
+    if let Some(Item::Publish(entry)) = item {
+        entry.end(Ok(()));
     }
 }
 

@@ -1,22 +1,32 @@
 //! MQTT clients with a guard: what every adapter shares. Seals nothing itself.
 //!
 //! Use an adapter: [`rumqttc_v4`] or [`rumqttc_v5`]. Each link is a task with an outbox of its own; both share one
-//! guard.
+//! guard. A durable outbox is a thread between the handles and the links: what they accept is stored
+//! first, with one write for all that wait.
 
+mod accept;
 mod backoff;
+mod connection;
+mod counters;
+mod entry;
 mod error;
 mod event;
+mod guards;
 mod handle;
 mod inbox;
+mod journal;
 mod link;
 mod options;
 mod outbox;
 mod properties;
 mod protocol;
 mod reply;
+mod room;
 pub mod rumqttc_v4;
 pub mod rumqttc_v5;
 mod start;
+mod ticket;
+mod will;
 
 pub use error::{CertificateFault, ClientError, ConfigError, Ending, LinkError};
 pub use error::{PropertyFault, PublishRefusal, Refusal};
@@ -25,3 +35,4 @@ pub use handle::{AsyncClient, EventLoop};
 pub use options::ClientOptions;
 pub use properties::Properties;
 pub use reply::ReplyError;
+pub use ticket::Ticket;

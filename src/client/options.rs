@@ -2,14 +2,21 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::boxed::Box;
 use std::string::String;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::vec::Vec;
 
+use super::counters::Stores;
 use super::error::ConfigError;
-use crate::policy::{Link, Links, Payload, Policy};
-use crate::topic::{MAX_TOPIC_LEN, TopicName};
+use super::journal::Stored;
+use super::will::Will;
+use crate::guard::GuardTx;
+use crate::policy::{Link, Links, Policy};
+use crate::session::CounterStore;
+use crate::topic::MAX_TOPIC_LEN;
+use crate::wire::header::SenderNumber;
 
 /// The shortest pause before connecting again, in milliseconds.
 const MIN_RECONNECT_MS: u64 = 100;
@@ -17,6 +24,8 @@ const MIN_RECONNECT_MS: u64 = 100;
 const MAX_RECONNECT_MS: u64 = 30_000;
 /// Events that wait for the application before any is let go.
 const EVENT_CAPACITY: usize = 1_024;
+/// Bytes of messages that a link keeps until they are acknowledged: 16 MiB.
+const OUTBOX_BYTES: usize = 16 << 20;
 /// What a PUBLISH has beside topic, payload and properties, at most: five bytes of fixed header,
 /// the topic's length, the packet ID, the length of the properties (MQTT 5.0 §3.3).
 const PUBLISH_OVERHEAD: usize = 13;
@@ -30,14 +39,18 @@ const MAX_FIELD: usize = 65_535;
 /// Of each link's MQTT options are kept: client ID, address, keep-alive, credentials, will, and
 /// `inflight` as the number of messages that may be unacknowledged at a time. The adapter sets
 /// the rest itself: transport, manual acknowledgements, clean session and the packet limits.
-#[derive(Clone)]
+///
+/// A will is treated as a message on its topic: it is sealed if the rule says so, anew before every
+/// connection and with the properties that the rule hides inside, and it goes by the link that the
+/// rule names. Publish the status that it replaces on the same topic with the same `QoS`.
 pub struct ClientOptions<M> {
     pub(super) tcp: Option<M>,
     pub(super) tls: Option<TlsLink<M>>,
     pub(super) settings: Settings,
+    pub(super) counters: Stores,
+    pub(super) outbox: Option<Stored>,
 }
 
-#[derive(Clone)]
 pub(super) struct TlsLink<M> {
     pub(super) mqtt: M,
     #[cfg(feature = "tls")]
@@ -49,6 +62,7 @@ pub(super) struct TlsLink<M> {
 pub(super) struct Settings {
     pub(super) auto_ack: bool,
     pub(super) event_capacity: usize,
+    pub(super) outbox_bytes: usize,
     pub(super) max_packet: Option<(usize, usize)>,
     pub(super) reconnect: (Duration, Duration),
     danger_credentials_on_plain_link: bool,
@@ -64,6 +78,7 @@ impl<M> ClientOptions<M> {
             settings: Settings {
                 auto_ack: false,
                 event_capacity: EVENT_CAPACITY,
+                outbox_bytes: OUTBOX_BYTES,
                 max_packet: None,
                 reconnect: (
                     Duration::from_millis(MIN_RECONNECT_MS),
@@ -71,6 +86,8 @@ impl<M> ClientOptions<M> {
                 ),
                 danger_credentials_on_plain_link: false,
             },
+            counters: Vec::new(),
+            outbox: None,
         }
     }
 
@@ -105,6 +122,46 @@ impl<M> ClientOptions<M> {
     #[must_use]
     pub const fn event_capacity(mut self, events: usize) -> Self {
         self.settings.event_capacity = events;
+        self
+    }
+
+    /// Bytes of messages that each link keeps until they are acknowledged, 16 MiB by default: with
+    /// more, [`publish`](super::AsyncClient::publish) waits. One message that is longer goes alone.
+    #[must_use]
+    pub const fn outbox_bytes(mut self, bytes: usize) -> Self {
+        self.settings.outbox_bytes = bytes;
+        self
+    }
+
+    /// With a durable outbox: messages of `QoS` 1 and 2 are sealed and stored before
+    /// [`publish`](super::AsyncClient::publish) returns, and what is not acknowledged is sent at
+    /// the next start, as the same bytes. Those of clear rules are stored in clear.
+    ///
+    /// At the start, a stored message whose topic has no rule or no link any more is given up with
+    /// [`Event::PublishFailed`](super::Event::PublishFailed).
+    ///
+    /// # Errors
+    /// [`OutboxFileError`](crate::store::outbox_file::OutboxFileError) if the file cannot be read, or holds what is no message.
+    #[cfg(feature = "store")]
+    pub fn durable_outbox(
+        mut self,
+        file: crate::store::outbox_file::OutboxFile,
+    ) -> Result<Self, crate::store::outbox_file::OutboxFileError> {
+        let kept = super::journal::read(file.rows()?).ok_or_else(|| file.damaged())?;
+        self.outbox = Some(Stored { storage: Box::new(file), kept });
+        Ok(self)
+    }
+
+    /// With the counters of this sender number, for rules in compact form. More are reserved on
+    /// another thread when half of the last 1,024 are used; `publish` waits where none are left.
+    /// What the store refuses is an event.
+    #[must_use]
+    pub fn counter_store<S>(mut self, number: SenderNumber, store: S) -> Self
+    where
+        S: CounterStore + Send + 'static,
+        S::Error: Send + Sync + 'static,
+    {
+        self.counters.push((number, Box::new(store)));
         self
     }
 
@@ -163,6 +220,8 @@ impl<M> fmt::Debug for ClientOptions<M> {
             .field("tcp", &self.tcp.is_some())
             .field("tls", &self.tls.is_some())
             .field("settings", &self.settings)
+            .field("counters", &self.counters.iter().map(|(number, _)| number).collect::<Vec<_>>())
+            .field("outbox", &self.outbox)
             .finish()
     }
 }
@@ -191,26 +250,21 @@ pub(super) struct Facts {
     pub(super) keep_alive: Duration,
     /// Messages that may be unacknowledged at a time.
     pub(super) inflight: u16,
-    pub(super) will: Option<WillFacts>,
-}
-
-/// What the checks have to know of a will.
-pub(super) struct WillFacts {
-    pub(super) topic: Vec<u8>,
-    pub(super) len: usize,
+    pub(super) will: Option<Will>,
 }
 
 /// Checks the links against each other and against the policy.
 pub(super) fn check<'a>(
     settings: &Settings,
-    policy: &Policy,
-    links: Links,
+    guard: &GuardTx,
     facts: impl Iterator<Item = (Link, &'a Facts)>,
 ) -> Result<(), ConfigError> {
     let mut taken = None;
     for (link, facts) in facts {
         check_link(settings, link, facts)?;
-        check_will(policy, links, link, facts.will.as_ref())?;
+        if let Some(will) = &facts.will {
+            will.check(guard, link)?;
+        }
         // a broker gives each of those without one an id of its own
         let id = Some(&facts.client_id).filter(|id| !id.is_empty());
         if id.is_some() && id == taken {
@@ -234,29 +288,6 @@ fn check_link(settings: &Settings, link: Link, facts: &Facts) -> Result<(), Conf
     }
     if usize::try_from(facts.keep_alive.as_secs()).map_or(true, |secs| secs > MAX_FIELD) {
         return Err(ConfigError::KeepAlive { link });
-    }
-    Ok(())
-}
-
-/// A will leaves as it is: a clear rule has to allow that, on its link.
-fn check_will(
-    policy: &Policy,
-    links: Links,
-    link: Link,
-    will: Option<&WillFacts>,
-) -> Result<(), ConfigError> {
-    let Some(will) = will else {
-        return Ok(());
-    };
-    let topic = TopicName::from_bytes(&will.topic).map_err(ConfigError::WillTopic)?;
-    let allowed = policy.rule(topic).is_some_and(|rule| {
-        rule.payload() == Payload::Clear && links.accepts(rule.transport(), link)
-    });
-    if !allowed {
-        return Err(ConfigError::Will { link });
-    }
-    if will.len > MAX_FIELD {
-        return Err(ConfigError::WillTooLarge { len: will.len });
     }
     Ok(())
 }

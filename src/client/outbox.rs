@@ -3,141 +3,14 @@
 use core::mem;
 use std::collections::VecDeque;
 use std::string::String;
-use std::vec::Vec;
 
-use zeroize::Zeroizing;
-
+use super::entry::{Entry, Limits};
 use super::error::ClientError;
-use super::properties::Attached;
-use super::protocol::{Request, SUBSCRIBE_PROPERTIES, ServerLimits, publish_len, subscribe_len};
-use crate::guard::{GuardTx, Outgoing, QoS, SealError};
-use crate::policy::Link;
-use crate::wire::property::Property;
-
-/// A message that was accepted.
-pub(super) struct Entry {
-    pub(super) topic: String,
-    pub(super) qos: QoS,
-    pub(super) retain: bool,
-    /// `None` before MQTT 5.
-    attached: Option<Attached>,
-    body: Body,
-}
-
-enum Body {
-    /// As the application gave it; wiped when dropped.
-    Plain(Zeroizing<Vec<u8>>),
-    /// As it goes out, however often.
-    Ready(Vec<u8>),
-}
-
-impl Entry {
-    pub(super) fn new(topic: String, qos: QoS, retain: bool, payload: Vec<u8>) -> Self {
-        let body = Body::Plain(Zeroizing::new(payload));
-        Self { topic, qos, retain, attached: None, body }
-    }
-
-    /// With what MQTT 5 lets a message take along.
-    pub(super) fn attach(mut self, attached: Option<Attached>) -> Self {
-        self.attached = attached;
-        self
-    }
-
-    /// Its properties one by one, as [`Entry::outgoing`] takes them.
-    pub(super) fn properties(&self) -> Vec<Property<'_>> {
-        self.attached.iter().flat_map(|attached| attached.properties.iter()).collect()
-    }
-
-    /// The message as the guard is asked about it.
-    pub(super) fn outgoing<'a>(
-        &'a self,
-        properties: &'a [Property<'a>],
-        now: Option<u64>,
-    ) -> Outgoing<'a> {
-        Outgoing::new(&self.topic, self.body.bytes())
-            .qos(self.qos)
-            .retain(self.retain)
-            .properties(properties)
-            .at(now)
-    }
-
-    /// Bytes of its packet if its payload has this length and of its properties those stay outside
-    /// that `keeps` says.
-    pub(super) fn packet_len(
-        &self,
-        payload: usize,
-        keeps: impl Fn(&Property<'_>) -> bool,
-    ) -> usize {
-        let properties = self.attached.as_ref().map(|attached| attached.len(keeps));
-        publish_len(self.topic.len(), self.qos, properties, payload)
-    }
-
-    /// Seals it, the first time; from then on its bytes stay what they are. The limits are those
-    /// of the connection.
-    fn seal(&mut self, guard: &mut GuardTx, limits: Limits) -> Result<(), ClientError> {
-        if level(self.qos) > level(limits.server.max_qos) {
-            return Err(ClientError::QoS { max: limits.server.max_qos });
-        }
-        if self.retain && !limits.server.retain {
-            return Err(ClientError::NoRetain);
-        }
-        if matches!(self.body, Body::Plain(_)) {
-            self.seal_plain(guard, limits)?;
-        }
-        limits.check(self.packet_len(self.body.bytes().len(), |_| true))
-    }
-
-    fn seal_plain(&mut self, guard: &mut GuardTx, limits: Limits) -> Result<(), ClientError> {
-        let mut out = Vec::new();
-        let properties = self.properties();
-        let message = self.outgoing(&properties, limits.now);
-        let sealed = guard.seal(&message, &mut out).map_err(ClientError::Seal)?;
-        if sealed.link != limits.link {
-            return Err(ClientError::Seal(SealError::NoLink));
-        }
-        if let Some(attached) = &mut self.attached {
-            attached.properties.retain(|property| sealed.keeps(property));
-        }
-        self.body = Body::Ready(out);
-        Ok(())
-    }
-}
-
-const fn level(qos: QoS) -> u8 {
-    match qos {
-        QoS::AtMostOnce => 0,
-        QoS::AtLeastOnce => 1,
-        QoS::ExactlyOnce => 2,
-    }
-}
-
-impl Body {
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Plain(bytes) => bytes,
-            Self::Ready(bytes) => bytes,
-        }
-    }
-}
-
-/// What a packet must comply with.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    pub(super) link: Link,
-    pub(super) max_packet: usize,
-    pub(super) server: ServerLimits,
-    pub(super) now: Option<u64>,
-}
-
-impl Limits {
-    /// Whether a packet of this length may go out.
-    fn check(&self, len: usize) -> Result<(), ClientError> {
-        let max = self.max_packet.min(self.server.max_packet);
-        if len > max { Err(ClientError::TooLarge { len, max }) } else { Ok(()) }
-    }
-}
+use super::protocol::{Request, SUBSCRIBE_PROPERTIES, subscribe_len};
+use crate::guard::{GuardTx, QoS};
 
 /// A packet that is to go out, in its order.
+#[expect(clippy::large_enum_variant, reason = "nearly all items are the large one")]
 pub(super) enum Item {
     Publish(Entry),
     Subscribe { filter: String, qos: QoS },
@@ -147,13 +20,7 @@ pub(super) enum Item {
 impl Item {
     pub(super) fn request(&self) -> Request<'_> {
         match self {
-            Self::Publish(entry) => Request::Publish {
-                topic: &entry.topic,
-                qos: entry.qos,
-                retain: entry.retain,
-                payload: entry.body.bytes(),
-                attached: entry.attached.as_ref(),
-            },
+            Self::Publish(entry) => Request::Publish(entry.publish()),
             Self::Subscribe { filter, qos } => Request::Subscribe { filter, qos: *qos },
             Self::Unsubscribe { filter } => Request::Unsubscribe { filter },
         }
@@ -176,6 +43,10 @@ impl Item {
 
     fn is_qos2(&self) -> bool {
         matches!(self, Self::Publish(entry) if entry.qos == QoS::ExactlyOnce)
+    }
+
+    fn outlives_connection(&self) -> bool {
+        self.is_publish() && self.takes_id()
     }
 
     fn is_publish(&self) -> bool {
@@ -247,11 +118,6 @@ impl Outbox {
         self.waiting.is_empty() && self.flying.is_empty()
     }
 
-    /// Whether another message could be handed over at once.
-    pub(super) fn has_room(&self) -> bool {
-        self.waiting.is_empty() && self.flying.len() < self.window.packets.min(self.allowed)
-    }
-
     pub(super) fn push(&mut self, entry: Entry) {
         self.waiting.push_back(Item::Publish(entry));
     }
@@ -275,26 +141,33 @@ impl Outbox {
 
     /// The next one was handed over.
     pub(super) fn handed_over(&mut self) {
-        let Some(item) = self.waiting.pop_front() else {
+        let Some(mut item) = self.waiting.pop_front() else {
             return;
         };
+        if let Item::Publish(entry) = &mut item {
+            entry.leave_queue();
+        }
         let turn = self.taken;
         self.taken = turn.saturating_add(u64::from(item.takes_id()));
         self.flying.push_back(Flying { turn, id: None, item });
     }
 
     /// A PUBLISH went out: the oldest of which this was not reported yet. At `QoS` 0 that is its
-    /// end.
-    pub(super) fn published(&mut self, id: u16) -> Result<(), OutOfStep> {
+    /// end, and it is returned.
+    pub(super) fn published(&mut self, id: u16) -> Result<Option<Item>, OutOfStep> {
         self.went_out(id, Item::is_publish)
     }
 
     /// A SUBSCRIBE or UNSUBSCRIBE went out.
     pub(super) fn requested(&mut self, id: u16) -> Result<(), OutOfStep> {
-        self.went_out(id, |item| !item.is_publish())
+        self.went_out(id, |item| !item.is_publish()).map(drop)
     }
 
-    fn went_out(&mut self, id: u16, expected: impl Fn(&Item) -> bool) -> Result<(), OutOfStep> {
+    fn went_out(
+        &mut self,
+        id: u16,
+        expected: impl Fn(&Item) -> bool,
+    ) -> Result<Option<Item>, OutOfStep> {
         let at = self.flying.iter().position(|flying| flying.id.is_none());
         let at = at.ok_or(OutOfStep)?;
         let flying = self.flying.get_mut(at).ok_or(OutOfStep)?;
@@ -302,11 +175,10 @@ impl Outbox {
             return Err(OutOfStep);
         }
         if id == 0 {
-            self.flying.remove(at);
-        } else {
-            flying.id = Some(id);
+            return Ok(self.flying.remove(at).map(|flying| flying.item));
         }
-        Ok(())
+        flying.id = Some(id);
+        Ok(None)
     }
 
     /// The broker answered for a PUBLISH: it is done with.
@@ -325,16 +197,16 @@ impl Outbox {
         self.flying.remove(at).map(|flying| flying.item)
     }
 
-    /// The connection is gone: messages that are not acknowledged wait again, before all others
-    /// and in their order. A `QoS` 0 message that was handed over is done with; subscriptions are
-    /// asked for anew by whoever keeps them.
-    pub(super) fn connection_lost(&mut self) {
-        let flying = mem::take(&mut self.flying).into_iter();
-        let again = flying.map(|flying| flying.item).filter(Item::takes_id);
-        let waiting = mem::take(&mut self.waiting);
-        let all = again.chain(waiting);
-        self.waiting = all.filter(Item::is_publish).collect();
+    /// The connection is gone: messages of `QoS` 1 and 2 that are not acknowledged wait again,
+    /// before all others and in their order. What ends with the connection is returned: messages
+    /// of `QoS` 0, and requests, which are made anew by whoever keeps them.
+    pub(super) fn connection_lost(&mut self) -> VecDeque<Item> {
+        let flying = mem::take(&mut self.flying).into_iter().map(|flying| flying.item);
+        let all = flying.chain(mem::take(&mut self.waiting));
+        let (kept, ended) = all.partition(Item::outlives_connection);
+        self.waiting = kept;
         self.taken = 0;
+        ended
     }
 
     fn has_room_for(&self, item: &Item) -> bool {

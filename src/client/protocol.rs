@@ -102,17 +102,21 @@ impl core::fmt::Debug for Received {
     }
 }
 
+/// A message as it goes out, or a will as it is left with a broker.
+#[derive(Clone, Copy)]
+pub(super) struct Publish<'a> {
+    pub(super) topic: &'a str,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) payload: &'a [u8],
+    /// `None` before MQTT 5.
+    pub(super) attached: Option<&'a Attached>,
+}
+
 /// What a connection is asked to send.
 #[derive(Clone, Copy)]
 pub(super) enum Request<'a> {
-    Publish {
-        topic: &'a str,
-        qos: QoS,
-        retain: bool,
-        payload: &'a [u8],
-        /// `None` before MQTT 5.
-        attached: Option<&'a Attached>,
-    },
+    Publish(Publish<'a>),
     /// PUBACK or PUBREC, as the `QoS` of the PUBLISH asks.
     Acknowledge {
         id: u16,
@@ -137,8 +141,8 @@ pub(super) trait Dial: Send + 'static {
     type Requests: Requests;
     type Network: Network;
 
-    /// A connection that is made when its network is first polled.
-    fn dial(&self) -> (Self::Requests, Self::Network);
+    /// A connection that is made when its network is first polled, with this will.
+    fn dial(&self, will: Option<Publish<'_>>) -> (Self::Requests, Self::Network);
 
     /// The MQTT client ID.
     fn client_id(&self) -> String;

@@ -38,6 +38,9 @@
 //! [`ClientOptions::auto_ack`]; mind that brokers stop sending at some number of messages without
 //! one (Mosquitto: 20).
 //!
+//! Publishing returns a [`Ticket`], which may be dropped. `QoS` 0 never waits: without a link or
+//! room its messages are let go and counted. A last will is sealed like a message on its topic.
+//!
 //! # Sessions and connections
 //! Every connection begins a clean session: what a subscriber had not yet received when its
 //! connection broke is lost with the broker's memory of it, as in MQTT. A persistent session is
@@ -49,15 +52,17 @@
 use std::string::String;
 use std::vec::Vec;
 
-use rumqttc::{ConnectReturnCode, ConnectionError, MqttOptions, Outgoing, Packet, StateError};
-use rumqttc::{SubscribeReasonCode, Transport};
+use rumqttc::{ConnectReturnCode, ConnectionError, LastWill, MqttOptions, Outgoing, Packet};
+use rumqttc::{StateError, SubscribeReasonCode, Transport};
 
-use super::options::{Facts, WillFacts};
-use super::protocol::{Dial, Full, Input, Network, Received, Request, Requests, ServerLimits};
+use super::options::Facts;
+use super::protocol::ServerLimits;
+use super::protocol::{Dial, Full, Input, Network, Publish, Received, Request, Requests};
 use super::start::{Mqtt, Setup, start};
+use super::will::Will;
 pub use super::{
     CertificateFault, ClientError, ConfigError, Event, EventLoop, LinkError, Message, Properties,
-    Refusal,
+    Refusal, Ticket,
 };
 use crate::guard::Guard;
 pub use crate::guard::QoS;
@@ -74,8 +79,9 @@ pub type AsyncClient = super::AsyncClient<V4>;
 pub type ClientOptions = super::ClientOptions<MqttOptions>;
 
 impl AsyncClient {
-    /// Starts a client. For each link, `cap` messages (at least one) wait in the queue before
-    /// [`publish`](Self::publish) waits for room, beside those on their way.
+    /// Starts a client. For each link, `cap` messages (at least one) wait in the outbox before
+    /// [`publish`](Self::publish) waits for room, beside those on their way; for the bound in bytes
+    /// see [`outbox_bytes`](ClientOptions::outbox_bytes).
     ///
     /// # Errors
     /// [`ConfigError`]; nothing was started then.
@@ -101,9 +107,13 @@ impl Mqtt for V4 {
             has_credentials: options.credentials().is_some(),
             keep_alive: options.keep_alive(),
             inflight: options.inflight(),
-            will: options
-                .last_will()
-                .map(|will| WillFacts { topic: will.topic.into(), len: will.message.len() }),
+            will: options.last_will().map(|will| Will {
+                topic: will.topic.into(),
+                payload: Vec::from(will.message).into(),
+                qos: will.qos.into(),
+                retain: will.retain,
+                attached: None,
+            }),
         }
     }
 
@@ -131,8 +141,12 @@ impl Dial for Dialer {
     type Requests = rumqttc::AsyncClient;
     type Network = rumqttc::EventLoop;
 
-    fn dial(&self) -> (rumqttc::AsyncClient, rumqttc::EventLoop) {
-        let (client, mut network) = rumqttc::AsyncClient::new(self.options.clone(), self.requests);
+    fn dial(&self, will: Option<Publish<'_>>) -> (rumqttc::AsyncClient, rumqttc::EventLoop) {
+        let mut options = self.options.clone();
+        if let Some(Publish { topic, qos, retain, payload, attached: _ }) = will {
+            options.set_last_will(LastWill::new(topic, payload, qos.into(), retain));
+        }
+        let (client, mut network) = rumqttc::AsyncClient::new(options, self.requests);
         network.network_options.set_tcp_nodelay(true);
         (client, network)
     }
@@ -145,7 +159,7 @@ impl Dial for Dialer {
 impl Requests for rumqttc::AsyncClient {
     fn request(&self, request: Request<'_>) -> Result<(), Full> {
         let taken = match request {
-            Request::Publish { topic, qos, retain, payload, attached: _ } => {
+            Request::Publish(Publish { topic, qos, retain, payload, attached: _ }) => {
                 self.try_publish(topic, qos.into(), retain, payload)
             }
             Request::Acknowledge { id, qos } => {

@@ -55,24 +55,26 @@ use std::vec::Vec;
 
 use bytes::Bytes;
 use rumqttc::v5::MqttOptions;
-use rumqttc::v5::mqttbytes::QoS as TheirQoS;
 pub use rumqttc::v5::mqttbytes::v5::PublishProperties;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnAck, ConnAckProperties, ConnectProperties, ConnectReturnCode, Packet, PubCompReason,
-    Publish, SubscribeReasonCode,
+    ConnAck, ConnAckProperties, ConnectProperties, ConnectReturnCode, LastWillProperties, Packet,
+    PubCompReason, SubscribeReasonCode,
 };
+use rumqttc::v5::mqttbytes::{QoS as TheirQoS, v5};
 use rumqttc::{Outgoing, Transport};
 
 use reason::{refusal_of_qos1, refusal_of_qos2};
 
-use super::options::{Facts, WillFacts};
-use super::outbox::Entry;
+use super::entry::Entry;
+use super::options::Facts;
 use super::properties::Attached;
-use super::protocol::{Dial, Full, Input, Network, Received, Request, Requests, ServerLimits};
+use super::protocol::ServerLimits;
+use super::protocol::{Dial, Full, Input, Network, Publish, Received, Request, Requests};
 use super::start::{Mqtt, Setup, start};
+use super::will::Will;
 pub use super::{
     CertificateFault, ClientError, ConfigError, Ending, Event, EventLoop, LinkError, Message,
-    Properties, PropertyFault, PublishRefusal, Refusal, ReplyError,
+    Properties, PropertyFault, PublishRefusal, Refusal, ReplyError, Ticket,
 };
 use crate::guard::Guard;
 pub use crate::guard::QoS;
@@ -93,8 +95,9 @@ pub type AsyncClient = super::AsyncClient<V5>;
 pub type ClientOptions = super::ClientOptions<MqttOptions>;
 
 impl AsyncClient {
-    /// Starts a client. For each link, `cap` messages (at least one) wait in the queue before
-    /// [`publish`](Self::publish) waits for room, beside those on their way.
+    /// Starts a client. For each link, `cap` messages (at least one) wait in the outbox before
+    /// [`publish`](Self::publish) waits for room, beside those on their way; for the bound in bytes
+    /// see [`outbox_bytes`](ClientOptions::outbox_bytes).
     ///
     /// # Errors
     /// [`ConfigError`]; nothing was started then.
@@ -121,7 +124,7 @@ impl AsyncClient {
         retain: bool,
         payload: impl Into<Vec<u8>>,
         properties: PublishProperties,
-    ) -> Result<(), ClientError> {
+    ) -> Result<Ticket, ClientError> {
         let entry = Entry::new(topic.into(), qos, retain, payload.into());
         self.send(entry.attach(Some(attached(properties)?))).await
     }
@@ -137,7 +140,7 @@ impl AsyncClient {
         retain: bool,
         payload: impl Into<Vec<u8>>,
         properties: PublishProperties,
-    ) -> Result<(), ClientError> {
+    ) -> Result<Ticket, ClientError> {
         let entry = Entry::new(topic.into(), qos, retain, payload.into());
         self.try_send(entry.attach(Some(attached(properties)?)))
     }
@@ -161,7 +164,7 @@ impl AsyncClient {
         request: &Message,
         qos: QoS,
         payload: impl Into<Vec<u8>>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<Ticket, ClientError> {
         self.send(self.answer(request, qos, payload.into())?).await
     }
 
@@ -174,7 +177,7 @@ impl AsyncClient {
         request: &Message,
         qos: QoS,
         payload: impl Into<Vec<u8>>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<Ticket, ClientError> {
         self.try_send(self.answer(request, qos, payload.into())?)
     }
 }
@@ -226,6 +229,53 @@ impl From<&Attached> for PublishProperties {
     }
 }
 
+fn will(will: v5::LastWill) -> Will {
+    let properties = will.properties.unwrap_or(NO_WILL_PROPERTIES);
+    let attached = Attached {
+        message_expiry: properties.message_expiry_interval,
+        properties: Properties {
+            payload_format: properties.payload_format_indicator.map(|format| format != 0),
+            content_type: properties.content_type,
+            response_topic: properties.response_topic,
+            correlation_data: properties.correlation_data.map(Vec::from),
+            user: properties.user_properties,
+        },
+    };
+    Will {
+        topic: will.topic.into(),
+        payload: Vec::from(will.message).into(),
+        qos: will.qos.into(),
+        retain: will.retain,
+        attached: Some(attached),
+    }
+}
+
+/// A sealed will as rumqttc takes it; brokers publish it after `delay` seconds.
+fn last_will(will: Publish<'_>, delay: Option<u32>) -> v5::LastWill {
+    let Publish { topic, qos, retain, payload, attached } = will;
+    let properties = attached.map(PublishProperties::from).unwrap_or_default();
+    let properties = LastWillProperties {
+        delay_interval: delay,
+        payload_format_indicator: properties.payload_format_indicator,
+        message_expiry_interval: properties.message_expiry_interval,
+        content_type: properties.content_type,
+        response_topic: properties.response_topic,
+        correlation_data: properties.correlation_data,
+        user_properties: properties.user_properties,
+    };
+    v5::LastWill::new(topic, payload, qos.into(), retain, Some(properties))
+}
+
+const NO_WILL_PROPERTIES: LastWillProperties = LastWillProperties {
+    delay_interval: None,
+    payload_format_indicator: None,
+    message_expiry_interval: None,
+    content_type: None,
+    response_topic: None,
+    correlation_data: None,
+    user_properties: Vec::new(),
+};
+
 impl Mqtt for V5 {
     type Options = MqttOptions;
     type Dial = Dialer;
@@ -241,9 +291,7 @@ impl Mqtt for V5 {
             has_credentials: options.credentials().is_some() || authenticates,
             keep_alive: options.keep_alive(),
             inflight: options.get_outgoing_inflight_upper_limit().unwrap_or(INFLIGHT),
-            will: options
-                .last_will()
-                .map(|will| WillFacts { topic: will.topic.into(), len: will.message.len() }),
+            will: options.last_will().map(will),
         }
     }
 
@@ -287,8 +335,13 @@ impl Dial for Dialer {
     type Requests = rumqttc::v5::AsyncClient;
     type Network = Connection;
 
-    fn dial(&self) -> (rumqttc::v5::AsyncClient, Connection) {
-        let (client, network) = rumqttc::v5::AsyncClient::new(self.options.clone(), self.requests);
+    fn dial(&self, will: Option<Publish<'_>>) -> (rumqttc::v5::AsyncClient, Connection) {
+        let mut options = self.options.clone();
+        if let Some(will) = will {
+            let delay = options.last_will().and_then(|will| will.properties?.delay_interval);
+            options.set_last_will(last_will(will, delay));
+        }
+        let (client, network) = rumqttc::v5::AsyncClient::new(options, self.requests);
         let keep_alive = self.options.keep_alive();
         (client, Connection { network, keep_alive, spare: self.spare })
     }
@@ -301,13 +354,13 @@ impl Dial for Dialer {
 impl Requests for rumqttc::v5::AsyncClient {
     fn request(&self, request: Request<'_>) -> Result<(), Full> {
         let taken = match request {
-            Request::Publish { topic, qos, retain, payload, attached } => {
+            Request::Publish(Publish { topic, qos, retain, payload, attached }) => {
                 let payload = Bytes::copy_from_slice(payload);
                 let properties = attached.map(PublishProperties::from).unwrap_or_default();
                 self.try_publish_with_properties(topic, qos.into(), retain, payload, properties)
             }
             Request::Acknowledge { id, qos } => {
-                let mut publish = Publish::new("", qos.into(), Bytes::new(), None);
+                let mut publish = v5::Publish::new("", qos.into(), Bytes::new(), None);
                 publish.pkid = id;
                 self.try_ack(&publish)
             }
@@ -454,7 +507,7 @@ fn limits(properties: &ConnAckProperties) -> ServerLimits {
 
 /// rumqttc reports a PUBLISH before it resolves its alias, and reads one with several subscription
 /// identifiers wrong, with bytes of them in front of the payload. Neither was asked for.
-fn received(publish: Publish) -> Result<Received, LinkError> {
+fn received(publish: v5::Publish) -> Result<Received, LinkError> {
     let properties = publish.properties.unwrap_or_default();
     if properties.topic_alias.is_some() || !properties.subscription_identifiers.is_empty() {
         return Err(LinkError::NotAskedFor);

@@ -4,16 +4,21 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
+use super::accept::Lane;
 use super::backoff::Backoff;
+use super::counters::{Renewals, Stores};
 use super::error::ConfigError;
-use super::handle::{AsyncClient, EventLoop, Lane, Shared};
+use super::guards::Guards;
+use super::handle::{AsyncClient, EventLoop, Shared};
 use super::inbox::Inbox;
-use super::link::{Guards, Parts, Worker};
+use super::journal::{Journal, Kept, Stored};
+use super::link::{Parts, Worker};
 use super::options::{ClientOptions, Facts, Settings, check};
 use super::outbox::{Outbox, Window};
 use super::protocol::Dial;
+use super::room::Room;
 use crate::guard::Guard;
 use crate::policy::{Link, Links, Policy};
 
@@ -81,42 +86,71 @@ pub(super) fn start<V: Mqtt>(
     if guard.links() != links {
         return Err(ConfigError::OtherLinks);
     }
-    let settings = options.settings;
-    let policy = guard.policy().clone();
-    let candidates = candidates::<V>(options);
-    check(&settings, &policy, links, candidates.iter().map(|c| (c.link, &c.facts)))?;
-    let (tx, rx) = guard.split();
-    let starter = Starter {
-        runtime: Handle::try_current().map_err(|_| ConfigError::NoRuntime)?,
-        inbox: Inbox::new(settings.event_capacity),
-        guards: Guards::new(tx, rx),
-        packet_limits: settings.packet_limits(&policy),
-        entries: cap.clamp(1, Semaphore::MAX_PERMITS),
-        settings,
-    };
+    let (settings, policy) = (options.settings, guard.policy().clone());
+    let (tx, mut rx) = guard.split();
+    if !settings.auto_ack {
+        rx.confirm_manually();
+    }
+    let Candidates { links: candidates, stores, stored } = candidates::<V>(options);
+    check(&settings, &tx, candidates.iter().map(|c| (c.link, &c.facts)))?;
+    let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
+    let inbox = Inbox::new(settings.event_capacity);
+    let guards = Guards::new(tx, rx);
+    let renewals = Renewals::new(stores, &guards, &inbox, &runtime);
+    renewals.renew_soon();
+    let mut needed = candidates;
+    needed.retain(|candidate| is_needed(&policy, links, candidate.link, &candidate.facts));
+    let (journal, kept) = open_journal(stored, needed.len(), &inbox)?;
+    let packet_limits = settings.packet_limits(&policy);
+    let starter =
+        Starter { runtime, inbox, guards, renewals, journal, packet_limits, cap, settings };
     let (mut tcp, mut tls) = (None, None);
-    for candidate in candidates {
-        if is_needed(&policy, links, candidate.link, &candidate.facts) {
-            match candidate.link {
-                Link::Tcp => tcp = Some(starter.start::<V>(candidate)),
-                Link::Tls => tls = Some(starter.start::<V>(candidate)),
-            }
+    for candidate in needed {
+        match candidate.link {
+            Link::Tcp => tcp = Some(starter.start::<V>(candidate)),
+            Link::Tls => tls = Some(starter.start::<V>(candidate)),
         }
     }
+    let Starter { runtime: _, inbox, guards, renewals, journal, .. } = starter;
     let shared = Arc::new(Shared {
-        guards: starter.guards,
+        guards,
+        renewals,
+        inbox: Arc::clone(&inbox),
+        journal,
         policy,
         links,
         tcp,
         tls,
-        max_packet: starter.packet_limits.1,
+        max_packet: packet_limits.1,
         has_properties: V::HAS_PROPERTIES,
     });
-    let events = EventLoop::with(starter.inbox, Arc::clone(&shared), settings.auto_ack);
+    shared.take_up(kept);
+    let events = EventLoop::with(inbox, Arc::clone(&shared), settings.auto_ack);
     Ok((AsyncClient::with(shared), events))
 }
 
-fn candidates<V: Mqtt>(options: ClientOptions<V::Options>) -> Vec<Candidate<V::Options>> {
+/// The thread of a durable outbox, and what it had stored.
+fn open_journal(
+    stored: Option<Stored>,
+    links: usize,
+    inbox: &Arc<Inbox>,
+) -> Result<(Option<Journal>, Vec<Kept>), ConfigError> {
+    let Some(Stored { storage, kept }) = stored else {
+        return Ok((None, Vec::new()));
+    };
+    let next = kept.last().map_or(0, |(number, _)| number.saturating_add(1));
+    let journal = Journal::start(storage, next, links, inbox.feed());
+    let journal = journal.map_err(|error| ConfigError::NoThread(error.kind()))?;
+    Ok((Some(journal), kept))
+}
+
+struct Candidates<O> {
+    links: Vec<Candidate<O>>,
+    stores: Stores,
+    stored: Option<Stored>,
+}
+
+fn candidates<V: Mqtt>(options: ClientOptions<V::Options>) -> Candidates<V::Options> {
     let tcp = options.tcp.map(|options| Candidate {
         link: Link::Tcp,
         facts: V::facts(&options),
@@ -131,7 +165,8 @@ fn candidates<V: Mqtt>(options: ClientOptions<V::Options>) -> Vec<Candidate<V::O
         #[cfg(feature = "tls")]
         tls: Some(tls.config),
     });
-    tcp.into_iter().chain(tls).collect()
+    let links = tcp.into_iter().chain(tls).collect();
+    Candidates { links, stores: options.counters, stored: options.outbox }
 }
 
 /// Whether some rule sends its topics over `link`, or a will waits there.
@@ -144,10 +179,12 @@ struct Starter {
     runtime: Handle,
     inbox: Arc<Inbox>,
     guards: Guards,
+    renewals: Renewals,
+    journal: Option<Journal>,
     /// Bytes, incoming and outgoing.
     packet_limits: (usize, usize),
     /// Messages that wait for a link.
-    entries: usize,
+    cap: usize,
     settings: Settings,
 }
 
@@ -170,13 +207,18 @@ impl Starter {
             #[cfg(feature = "tls")]
             tls: candidate.tls,
         };
-        let (entries, accepted) = mpsc::channel(self.entries);
+        let (entries, accepted) = mpsc::unbounded_channel();
+        let room = Arc::new(Room::new(self.cap, self.settings.outbox_bytes));
         let (commands, requested) = mpsc::channel(COMMANDS);
         let (min, max) = self.settings.reconnect;
         let worker = Worker::new(Parts {
             link: candidate.link,
             dial: V::dial(candidate.options, setup),
+            will: candidate.facts.will,
             guards: self.guards.clone(),
+            renewals: self.renewals.clone(),
+            room: Arc::clone(&room),
+            _share: self.journal.as_ref().map(Journal::share),
             feed: self.inbox.feed(),
             entries: accepted,
             commands: requested,
@@ -184,6 +226,7 @@ impl Starter {
             backoff: Backoff::new(min, max),
             max_packet: max_outgoing,
         });
-        Lane { entries, commands, task: self.runtime.spawn(worker.run()).abort_handle() }
+        let task = self.runtime.spawn(worker.run()).abort_handle();
+        Lane { link: candidate.link, room, entries, commands, task }
     }
 }

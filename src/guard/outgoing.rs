@@ -77,6 +77,13 @@ impl<'a> Outgoing<'a> {
         self
     }
 
+    /// As a deletion or a will.
+    #[must_use]
+    pub const fn kind(mut self, kind: Option<Kind>) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// Valid for so many seconds.
     #[must_use]
     pub const fn ttl(mut self, seconds: u32) -> Self {

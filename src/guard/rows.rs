@@ -114,7 +114,7 @@ pub(super) fn encode(seq: u64, row: &Row) -> Vec<u8> {
     }
     match row {
         Row::Log { .. } => {}
-        Row::Stream { lease, window } => put_stream(&mut out, lease, window.as_ref()),
+        Row::Stream { lease, window } => put_stream(&mut out, *lease, window.as_ref()),
         Row::Record { lower, record } => put_record(&mut out, *lower, record),
         Row::Own(sender) => put_sender(&mut out, sender),
     }
@@ -125,7 +125,7 @@ fn flag(bit: u8, set: bool) -> u8 {
     if set { bit } else { 0 }
 }
 
-fn put_stream(out: &mut Vec<u8>, lease: &Lease, window: Option<&(u64, Window)>) {
+fn put_stream(out: &mut Vec<u8>, lease: Lease, window: Option<&(u64, Window)>) {
     let flags = flag(WILL, lease.will) | flag(FRESH, lease.fresh) | flag(EXACT, window.is_some());
     out.push(flags);
     out.extend_from_slice(&lease.end.to_be_bytes());
@@ -192,10 +192,10 @@ fn read_log(reader: &mut Reader<'_>) -> Option<Row> {
 
 fn read(key: RowKey, reader: &mut Reader<'_>) -> Option<(u64, Row)> {
     let seq = read_u64(reader)?;
-    let row = match key.0.first()? {
-        &STREAM => read_stream(reader)?,
-        &RECORD => read_record(reader)?,
-        &OWN => Row::Own(read_sender(reader)?),
+    let row = match *key.0.first()? {
+        STREAM => read_stream(reader)?,
+        RECORD => read_record(reader)?,
+        OWN => Row::Own(read_sender(reader)?),
         _ => return None,
     };
     Some((seq, row))

@@ -272,13 +272,12 @@ impl ReplayTable {
     /// does not know it.
     pub(super) fn promise(&mut self, key: StateKey, counter: u32) -> Option<Lease> {
         let journal = self.journal.as_mut()?;
-        let lease = match self.streams.get(key.scope, &key.hash) {
-            Some(stream) => stream.lease.for_counter(counter)?.at_least(stream.window.floor),
+        let lease = if let Some(stream) = self.streams.get(key.scope, &key.hash) {
+            stream.lease.for_counter(counter)?.at_least(stream.window.floor)
+        } else {
             // evicted meanwhile: what its tombstone covers was perhaps never written
-            None => {
-                let grave = self.stream_graves.get(key.scope, &key.hash.upper)?;
-                Lease { end: grave.floor, ahead: 0, will: grave.will, fresh: false }
-            }
+            let grave = self.stream_graves.get(key.scope, &key.hash.upper)?;
+            Lease { end: grave.floor, ahead: 0, will: grave.will, fresh: false }
         };
         let row = Row::Stream { lease, window: None };
         journal.put(rows::stream_key(key.scope, key.hash.upper), &row);

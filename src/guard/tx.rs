@@ -30,21 +30,29 @@ use crate::wire::property::{self, PropertyError};
 static SESSIONS_MADE: AtomicU32 = AtomicU32::new(0);
 /// A session ends after this many milliseconds: 24 hours (SPEC §2).
 const MAX_SESSION_MS: u64 = 24 * 60 * 60 * 1_000;
-/// Sessions per scope: one for each `QoS` level.
+/// Sessions per scope and link: one for each `QoS` level.
 const LEVELS: usize = 3;
+/// Links of a client, each of which has connections of its own.
+const LINKS: usize = 2;
+/// A link without sessions.
+const NO_SESSIONS: [Option<Running>; LEVELS] = [const { None }; LEVELS];
 
 /// What is kept for a scope to seal in.
 #[derive(Debug)]
 struct Sending {
     key: LiveKey,
-    sessions: [Option<Running>; LEVELS],
+    sessions: [[Option<Running>; LEVELS]; LINKS],
     /// The keys of compact form, which last as long as the generation.
     compact: Option<SessionKeys>,
 }
 
 impl Sending {
     const fn new(key: LiveKey) -> Self {
-        Self { key, sessions: [const { None }; LEVELS], compact: None }
+        Self { key, sessions: [NO_SESSIONS; LINKS], compact: None }
+    }
+
+    fn session(&self, link: Link, qos: QoS) -> Option<&Running> {
+        self.sessions.get(place(link))?.get(level(qos))?.as_ref()
     }
 }
 
@@ -86,6 +94,11 @@ struct Origin {
 }
 
 impl Origin {
+    fn set_client_id(&mut self, client_id: &str) {
+        self.client_id.clear();
+        self.client_id.extend_from_slice(client_id.as_bytes());
+    }
+
     // SPEC §4, SID
     fn draw(&mut self, scope: &ScopeKey) -> Result<SessionId, NoEntropy> {
         let made = SESSIONS_MADE.fetch_add(1, Ordering::Relaxed);
@@ -105,6 +118,7 @@ struct Decision<'a> {
 
 struct Sealing<'a> {
     rule: &'a Rule,
+    link: Link,
     topic: TopicName<'a>,
     inner: InnerFields<'a>,
     /// Bytes of the inner header; 0 for none.
@@ -149,20 +163,30 @@ impl GuardTx {
         &self.config
     }
 
-    /// A network connection is made under this MQTT client ID: every session ends here, and the
-    /// next messages start new ones. A will for this connection is sealed after this call and
-    /// before CONNECT. What was sealed before and is not acknowledged is resent as the bytes it
-    /// was, never sealed again.
+    /// A network connection is made under this MQTT client ID, the only one of the client: every
+    /// session ends here, and the next messages start new ones. A will for this connection is
+    /// sealed after this call and before CONNECT. What was sealed before and is not acknowledged is
+    /// resent as the bytes it was, never sealed again.
     // SPEC §2, "A session MUST end at"; §6, wills
     pub fn connected(&mut self, client_id: &str) {
-        self.origin.client_id.clear();
-        self.origin.client_id.extend_from_slice(client_id.as_bytes());
+        self.origin.set_client_id(client_id);
         self.end_sessions();
+    }
+
+    /// As [`GuardTx::connected`], for one link of two: sessions of the other go on, and with them
+    /// the will that lies at its broker.
+    pub fn connected_on(&mut self, link: Link, client_id: &str) {
+        self.origin.set_client_id(client_id);
+        for scope in self.scopes.values_mut() {
+            if let Some(sessions) = scope.sessions.get_mut(place(link)) {
+                *sessions = NO_SESSIONS;
+            }
+        }
     }
 
     fn end_sessions(&mut self) {
         for scope in self.scopes.values_mut() {
-            scope.sessions = [const { None }; LEVELS];
+            scope.sessions = [NO_SESSIONS; LINKS];
         }
     }
 
@@ -240,10 +264,10 @@ impl GuardTx {
             let counter = self.leases.peek(number, len);
             (SessionId::Sender(number), counter.map_err(|error| lease_error(number, error))?)
         } else {
-            let counter = match sending.and_then(|sending| sending.sessions.get(level(message.qos)))
-            {
+            let running = sending.and_then(|sending| sending.session(sealing.link, message.qos));
+            let counter = match running {
                 _ if message.kind == Some(Kind::Will) => WILL_COUNTER,
-                Some(Some(running)) if !running.is_over(message.now) => {
+                Some(running) if !running.is_over(message.now) => {
                     running.session.peek().unwrap_or(0)
                 }
                 _ => 0,
@@ -382,7 +406,8 @@ fn spend_session<'a>(
     len: usize,
 ) -> Result<(&'a SessionKeys, u32, usize), SealError> {
     let Sending { key, sessions, .. } = sending;
-    let slot = sessions.get_mut(level(message.qos)).ok_or(SealError::NoKey)?;
+    let slot = sessions.get_mut(place(sealing.link));
+    let slot = slot.and_then(|link| link.get_mut(level(message.qos))).ok_or(SealError::NoKey)?;
     let usable = slot.as_ref().is_some_and(|running| {
         running.session.has_will() || !running.is_over(message.now) && running.session.has_room(len)
     });
@@ -439,6 +464,13 @@ const fn level(qos: QoS) -> usize {
     }
 }
 
+const fn place(link: Link) -> usize {
+    match link {
+        Link::Tcp => 0,
+        Link::Tls => 1,
+    }
+}
+
 /// Everything that is decided before a key is looked up.
 // SPEC §6, seal
 fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>, SealError> {
@@ -485,7 +517,11 @@ fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>
     }
     // a will is sealed in session form, under the counter of wills
     let compact = rule.form() == Form::Compact && message.kind != Some(Kind::Will);
-    Ok(Decision { link, seal: Some(Sealing { rule, topic, inner, inner_len, compact }), outer })
+    Ok(Decision {
+        link,
+        seal: Some(Sealing { rule, link, topic, inner, inner_len, compact }),
+        outer,
+    })
 }
 
 const fn carried(rule: &Rule) -> property::Carried {
@@ -498,7 +534,7 @@ const fn carried(rule: &Rule) -> property::Carried {
 fn inner_fields<'a>(rule: &Rule, topic: TopicName<'a>, message: &Outgoing<'a>) -> InnerFields<'a> {
     InnerFields {
         timestamp: message.now.filter(|_| rule.timestamp()),
-        ttl: message.ttl.or(rule.ttl()).filter(|_| rule.timestamp()),
+        ttl: message.ttl.or_else(|| rule.ttl()).filter(|_| rule.timestamp()),
         topic: bound_topic(rule, topic).is_none().then_some(topic),
         properties: message.properties,
         carry_all: rule.properties() == PropertyHandling::Carry,

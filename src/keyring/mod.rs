@@ -11,7 +11,6 @@ use crate::suite::Suite;
 use crate::topic::PathScope;
 use crate::wire::header::{KeyId, SenderNumber};
 
-#[cfg(feature = "serde")]
 pub(crate) use narrow::Parts;
 use narrow::{same_node, same_scope};
 

@@ -6,14 +6,11 @@ use zeroize::Zeroizing;
 use super::State;
 use super::{Grant, Material, OwnedPath, ScopeRef};
 use crate::schedule;
-#[cfg(feature = "serde")]
-use crate::secret::RootKey;
-use crate::secret::{KEY_LEN, NodeKey, ScopeKey};
+use crate::secret::{KEY_LEN, NodeKey, RootKey, ScopeKey};
 use crate::suite::Suite;
 use crate::topic::PathScope;
 
 /// What a grant is for, and its key.
-#[cfg(feature = "serde")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Parts<'a> {
     Root(&'a RootKey),
@@ -21,7 +18,6 @@ pub(crate) enum Parts<'a> {
     Scope { scope: ScopeRef<'a>, key: &'a ScopeKey },
 }
 
-#[cfg(feature = "serde")]
 impl<'a> Parts<'a> {
     /// The secret bytes. Whoever calls this answers for what becomes of them.
     pub(crate) fn expose(self) -> &'a [u8; KEY_LEN] {
@@ -84,7 +80,6 @@ impl Grant {
     }
 
     /// The same grant again, sender number and all. Not `Clone`: every copy of a key is on purpose.
-    #[cfg(feature = "serde")]
     pub(crate) fn again(&self) -> Self {
         let material = match &self.material {
             Material::Root(key) => Material::Root(RootKey::take(&mut copied(key.expose()))),
@@ -101,6 +96,11 @@ impl Grant {
         Self { sender: self.sender, ..self.with_material(material, self.suite) }
     }
 
+    /// The same grant again, but for the sender number.
+    pub(crate) fn without_sender(&self) -> Self {
+        Self { sender: None, ..self.again() }
+    }
+
     /// Puts it into another state.
     #[cfg(feature = "serde")]
     pub(crate) const fn set_state(&mut self, state: State) {
@@ -108,7 +108,6 @@ impl Grant {
     }
 
     /// What it is for, and its key.
-    #[cfg(feature = "serde")]
     pub(crate) fn parts(&self) -> Parts<'_> {
         match &self.material {
             Material::Root(key) => Parts::Root(key),
@@ -126,7 +125,6 @@ impl Grant {
     }
 }
 
-#[cfg(feature = "serde")]
 impl OwnedPath {
     fn again(&self) -> Self {
         Self { text: self.text.clone(), levels: self.levels }

@@ -3,6 +3,8 @@
 //! `info(label, ctx, L) = "mqtt-seal v1 " ‖ label ‖ 0x00 ‖ u16(L) ‖ ctx`; every label has one fixed
 //! shape of `ctx`, so that no two uses of HKDF (RFC 5869, SHA-256) share an info.
 
+pub mod auth;
+
 use core::fmt;
 
 use hkdf::Hkdf;

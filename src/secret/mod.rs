@@ -83,6 +83,19 @@ key! {
     ScopeKey
 }
 
+key! {
+    /// AK of the schedule: what two ends of a peer authentication have in common.
+    AuthKey
+}
+key! {
+    /// AK1 of the schedule: authenticates the challenge that opens a run.
+    ChallengeKey
+}
+key! {
+    /// PRK of the schedule: bound to everything that was said in one run.
+    RunKey
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,15 +1,17 @@
-//! Files: keys and policies as TOML texts, counters. Knows no network, no sessions and no clients.
+//! Files: keys and policies as TOML texts, counters, messages that wait. Knows no network, no sessions and no clients.
 
 pub mod counter_file;
 #[cfg(feature = "serde")]
 pub mod key_file;
 #[cfg(feature = "serde")]
 mod moment;
+#[cfg(feature = "store")]
+pub mod outbox_file;
 #[cfg(feature = "serde")]
 pub mod policy_file;
 #[cfg(feature = "serde")]
 mod position;
-#[cfg(any(feature = "serde", feature = "tls"))]
+#[cfg(any(feature = "serde", feature = "tls", feature = "store"))]
 pub(crate) mod private_file;
 #[cfg(feature = "serde")]
 mod section;

@@ -68,7 +68,7 @@ fn negative(value: i32) -> u64 {
 }
 
 /// What stands where another item was looked for.
-#[cfg(feature = "cose")]
+#[cfg(feature = "alloc")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ItemError {
     /// The bytes end within the item.
@@ -80,10 +80,11 @@ pub(crate) enum ItemError {
 }
 
 /// Reads items one after another; deterministic encoding only.
-#[cfg(feature = "cose")]
+#[cfg(feature = "alloc")]
+#[derive(Clone)]
 pub(crate) struct Items<'a>(super::Reader<'a>);
 
-#[cfg(feature = "cose")]
+#[cfg(feature = "alloc")]
 impl<'a> Items<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
         Self(super::Reader(bytes))
@@ -125,6 +126,11 @@ impl<'a> Items<'a> {
     pub(crate) fn string(&mut self, major: u8) -> Result<&'a [u8], ItemError> {
         let len = usize::try_from(self.head(major)?).map_err(|_| ItemError::Cut)?;
         self.0.bytes(len).ok_or(ItemError::Cut)
+    }
+
+    /// A text string.
+    pub(crate) fn text(&mut self) -> Result<&'a str, ItemError> {
+        core::str::from_utf8(self.string(TEXT)?).map_err(|_| ItemError::Other)
     }
 
     /// A string of exactly `N` bytes.

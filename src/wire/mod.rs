@@ -2,6 +2,7 @@
 
 pub mod aad;
 pub(crate) mod cbor;
+pub mod control;
 pub mod header;
 pub mod inner;
 pub(crate) mod last_aad;

@@ -2,7 +2,7 @@
 
 use super::Reader;
 
-/// Largest value that the format writes: it fits four bytes or, from 2^30 on, eight.
+/// Largest value that eight bytes hold beside their length.
 pub const MAX: u64 = (1 << 62) - 1;
 
 /// Bytes that `value` takes: 1, 2, 4 or 8.
@@ -38,22 +38,14 @@ pub fn encode(value: u32) -> ([u8; 8], usize) {
 
 /// Reads one integer; `None` if it is cut or not in its shortest form.
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<u64> {
-    let first = *reader.0.first()?;
-    let len = 1_usize << (first >> 6);
-    let mut bytes = [0; 8];
-    let start = bytes.len().checked_sub(len)?;
-    bytes.get_mut(start..)?.copy_from_slice(reader.bytes(len)?);
-    if let Some(byte) = bytes.get_mut(start) {
-        *byte &= 0x3F;
-    }
-    let value = u64::from_be_bytes(bytes);
-    let shortest = match value {
-        0..=0x3F => 1,
-        0x40..=0x3FFF => 2,
-        0x4000..=0x3FFF_FFFF => 4,
-        _ => 8,
+    // the least value of each length is one that no shorter one holds
+    let (value, least) = match reader.0.first()? >> 6 {
+        0 => (u64::from(reader.u8()?), 0),
+        1 => (u64::from(u16::from_be_bytes(reader.array()?) & 0x3FFF), 1 << 6),
+        2 => (u64::from(reader.u32()? & 0x3FFF_FFFF), 1 << 14),
+        _ => (u64::from_be_bytes(reader.array()?) & MAX, 1 << 30),
     };
-    (len == shortest).then_some(value)
+    (value >= least).then_some(value)
 }
 
 #[cfg(test)]

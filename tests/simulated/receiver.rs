@@ -34,6 +34,7 @@ pub(crate) enum Fate {
     Unacknowledged,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "what it is excused for, one by one")]
 pub(crate) struct Receiver {
     rx: GuardRx,
     log: Option<MemoryLog>,
@@ -219,7 +220,7 @@ impl Receiver {
 
     /// The application acknowledges everything that it was given.
     pub(crate) fn confirm_all(&mut self) {
-        for (receipt, identity) in std::mem::take(&mut self.waiting) {
+        for (receipt, identity) in core::mem::take(&mut self.waiting) {
             let writes = self.rx.confirm(receipt);
             if let Some(log) = &mut self.log {
                 log.write(&writes).unwrap();
@@ -248,10 +249,9 @@ impl Receiver {
             self.moved.clone_from(&self.stored);
         }
         match (&self.log, self.prefer) {
-            // nothing is remembered: everything may come again, and commands start anew
-            (None, _) => self.done.clear(),
             (Some(_), _) if clean => {}
-            (Some(_), Prefer::NoLoss) => self.done.clear(),
+            // what is not remembered may come again
+            (None, _) | (Some(_), Prefer::NoLoss) => self.done.clear(),
             (Some(_), _) => self.gave_up = true,
         }
         // fresh rules fall to the lease under either preference

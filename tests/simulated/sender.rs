@@ -1,7 +1,6 @@
 //! A publisher: seals, keeps what is not acknowledged, restarts.
 
-use core::convert::Infallible;
-use std::ops::Range;
+use core::{convert::Infallible, ops::Range};
 
 use mqtt_seal::guard::{Guard, GuardTx, Outgoing, QoS, SealError};
 use mqtt_seal::keyring::{Grant, Keyring};

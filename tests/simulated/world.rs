@@ -89,8 +89,8 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn run(seed: u64) -> Tally {
         let mut rng = Rng::new(seed);
-        let senders = (1..=1 + rng.below(3)).map(|n| n as u32);
-        let senders: Vec<_> = senders.map(|n| Sender::new(n, &mut rng)).collect();
+        let senders = 1 + rng.below(3);
+        let senders: Vec<_> = (1..).take(senders).map(|n| Sender::new(n, &mut rng)).collect();
         let receivers: Vec<_> = (0..=rng.below(3)).map(|_| Receiver::new(&mut rng)).collect();
         let mut broker = Broker::default();
         broker.queues.resize_with(receivers.len(), BTreeMap::new);
@@ -266,7 +266,7 @@ impl World {
     /// What was not acknowledged is sent again, as the bytes it was.
     fn resend(&mut self) {
         for sender in 0..self.senders.len() {
-            for packet in std::mem::take(&mut self.senders[sender].outbox) {
+            for packet in core::mem::take(&mut self.senders[sender].outbox) {
                 let to = self.subscribers();
                 self.broker.publish(&packet, &to);
             }
@@ -299,7 +299,7 @@ impl World {
     fn settle(&mut self) {
         self.resend();
         for receiver in 0..self.receivers.len() {
-            for packet in std::mem::take(&mut self.broker.queues[receiver]).into_values().flatten()
+            for packet in core::mem::take(&mut self.broker.queues[receiver]).into_values().flatten()
             {
                 self.receivers[receiver].receive(&packet, self.now, || false, &mut self.tally);
                 self.receivers[receiver].confirm_all();

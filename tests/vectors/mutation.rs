@@ -44,6 +44,12 @@ fn a_changed_nibble_in_any_file_is_noticed() {
         ("cose.json", "key", false, "cose::"),
         ("cose.json", "external_aad", false, "cose::"),
         ("cose.json", "plaintext", false, "cose::"),
+        ("auth.json", "prk", false, "auth::"),
+        ("auth.json", "nonce", false, "auth::"),
+        ("auth.json", "m1", true, "auth::"),
+        ("auth.json", "m2", true, "auth::"),
+        ("auth.json", "m3", true, "auth::"),
+        ("auth.json", "spki", false, "auth::"),
     ];
     for (file, key, first, tests) in files {
         let copy = tempfile::tempdir().unwrap();

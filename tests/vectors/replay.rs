@@ -70,7 +70,7 @@ impl Message<'_> {
     fn id(&self) -> Vec<u8> {
         let id = bytes(self.event, "id");
         // the IDs of an `own` count up
-        let step = if self.event["op"] == "own" { 1 } else { 0 };
+        let step = u64::from(self.event["op"] == "own");
         let step = self.event["id_step"].as_u64().unwrap_or(step) * self.index;
         if step == 0 {
             return id;
@@ -298,7 +298,7 @@ impl<'a> Receiver<'a> {
     fn step(&mut self, event: &Value) {
         match text(event, "op") {
             "msg" | "range" => {
-                messages(self.case, event).for_each(|message| self.receive(&message))
+                messages(self.case, event).for_each(|message| self.receive(&message));
             }
             "ack" => {
                 for message in messages(self.case, event) {

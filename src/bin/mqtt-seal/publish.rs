@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
 use mqtt_seal::client::{Event, EventLoop};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::encoding;
 use crate::fault::Fault;
@@ -58,13 +58,16 @@ impl Args {
     async fn publish(&self) -> Result<(), Fault> {
         let single = self.source.single()?;
         let (client, events) = self.session.start()?;
+        let up = Notify::new();
         let work = async {
+            // QoS 0 is dropped where there is no link
+            up.notified().await;
             let sent = self.send(&client, single).await;
             let ended = client.disconnect().await;
             sent.and_then(|sent| ended.map(|()| sent))
         };
         tokio::select! {
-            done = async { tokio::try_join!(work, self.watch(events)) } => {
+            done = async { tokio::try_join!(work, self.watch(events, &up)) } => {
                 let (sent, ()) = done?;
                 if self.source.stdin_line && io::stderr().is_terminal() {
                     warn(&format!("{sent} messages published"));
@@ -94,12 +97,19 @@ impl Args {
     }
 
     /// Watches the link until it ends.
-    async fn watch(&self, mut events: EventLoop) -> Result<(), Fault> {
+    async fn watch(&self, mut events: EventLoop, up: &Notify) -> Result<(), Fault> {
         let mut connected = false;
         let mut failed = None;
         while let Some(event) = events.poll().await {
             match event {
-                Event::LinkUp { .. } => connected = true,
+                Event::LinkUp { .. } => {
+                    connected = true;
+                    up.notify_one();
+                }
+                Event::Dropped { count, .. } => {
+                    let what = format!("{count} messages of QoS 0 were dropped");
+                    failed = Some(Fault::new(what, "publish with -q 1"));
+                }
                 Event::LinkDown { error, .. } if !connected => {
                     return Err(self.session.no_connection(&error));
                 }

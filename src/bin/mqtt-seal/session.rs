@@ -128,7 +128,8 @@ impl Client {
         retain: bool,
         payload: Vec<u8>,
     ) -> Result<(), Fault> {
-        ask!(self, publish(topic, qos, retain, payload))
+        // what became of it, the event loop tells
+        ask!(self, publish(topic, qos, retain, payload)).map(drop)
     }
 
     pub(crate) async fn subscribe(&self, filter: &str, qos: QoS) -> Result<(), Fault> {

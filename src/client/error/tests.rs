@@ -26,9 +26,17 @@ fn config_errors_say_what_and_what_to_do() {
             "the tcp link asks for a persistent session: set clean_session to true",
         ),
         (
-            ConfigError::Will { link },
-            "the will on the tcp link would leave in clear against the policy: remove it or add \
-             a clear rule for its topic",
+            ConfigError::Will { link, error: SealError::NoKey },
+            "the will on the tcp link: no key of the keyring seals in the topic's scope: grant one",
+        ),
+        (
+            ConfigError::WillOnOtherLink { link },
+            "the policy does not let the topic of the will go by the tcp link: give the will to \
+             the other",
+        ),
+        (
+            ConfigError::NoThread(io::ErrorKind::OutOfMemory),
+            "no thread for the durable outbox: out of memory",
         ),
         (
             ConfigError::WillTopic(TopicError::Empty),
@@ -61,6 +69,14 @@ fn client_errors_pass_on_their_cause() {
         (ClientError::Reply(ReplyError::Refused), ReplyError::Refused.to_string()),
         (ClientError::QoS { max: QoS::AtLeastOnce }, "the broker takes no qos above 1".into()),
         (ClientError::NoRetain, "the broker keeps no retained messages".into()),
+        (
+            ClientError::Dropped,
+            "a message of qos 0 was let go: its link was down or had no room".into(),
+        ),
+        (
+            ClientError::NotStored { kind: io::ErrorKind::StorageFull },
+            "the durable outbox could not store the message: no storage space".into(),
+        ),
         (ClientError::Full, "the queue is full: poll, or wait for room".into()),
         (ClientError::Closed, "the client was disconnected".into()),
     ] {
@@ -74,6 +90,18 @@ fn link_errors_say_what_happened() {
         (LinkError::Io(io::ErrorKind::ConnectionRefused), "the network failed: connection refused"),
         (LinkError::Timeout, "the broker did not answer in time"),
         (LinkError::Closed, "the connection was closed from outside"),
+        (
+            LinkError::Will(SealError::ClockNeeded),
+            "the will could not be sealed: the topic's rule needs a clock: set it",
+        ),
+        (
+            LinkError::SessionUsedUp,
+            "the session of the will is used up: the connection is made anew",
+        ),
+        (
+            LinkError::OutOfStep,
+            "the mqtt client sent something else than it was given: the connection is made anew",
+        ),
         (LinkError::HostName, "the broker's host is neither a dns name nor an ip address"),
         (LinkError::PacketTooLarge { len: 9 }, "an incoming packet of 9 bytes exceeds the limit"),
         (

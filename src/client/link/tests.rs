@@ -1,12 +1,19 @@
+mod outcomes;
+
 use super::*;
 use std::vec;
+use std::vec::Vec;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::client::error::PublishRefusal;
+use crate::client::event::Message;
 use crate::client::inbox::Inbox;
 use crate::client::outbox::Window;
-use crate::client::protocol::Full;
+use crate::client::properties::Properties;
+use crate::client::protocol::{Full, Publish, Received};
+use crate::client::ticket::Ticket;
 use crate::guard::{Guard, GuardEvent, Outgoing, ReplayLimits};
 use crate::keyring::{Grant, Keyring};
 use crate::policy::{Links, Policy, Rule, Transport};
@@ -25,7 +32,9 @@ enum Asked {
 impl From<Request<'_>> for Asked {
     fn from(request: Request<'_>) -> Self {
         match request {
-            Request::Publish { topic, payload, .. } => Self::Publish(topic.into(), payload.into()),
+            Request::Publish(Publish { topic, payload, .. }) => {
+                Self::Publish(topic.into(), payload.into())
+            }
             Request::Acknowledge { id, .. } => Self::Acknowledge(id),
             Request::Subscribe { filter, .. } => Self::Subscribe(filter.into()),
             Request::Unsubscribe { filter } => Self::Unsubscribe(filter.into()),
@@ -48,17 +57,20 @@ struct FakeNetwork {
 struct Broker {
     asked: UnboundedReceiver<Asked>,
     inputs: UnboundedSender<Result<Input, LinkError>>,
+    /// Topic and payload.
+    will: Option<(String, Vec<u8>)>,
 }
 
 impl Dial for FakeDial {
     type Requests = FakeRequests;
     type Network = FakeNetwork;
 
-    fn dial(&self) -> (FakeRequests, FakeNetwork) {
+    fn dial(&self, will: Option<Publish<'_>>) -> (FakeRequests, FakeNetwork) {
         let (ask, asked) = unbounded_channel();
         let (tell, inputs) = unbounded_channel();
         let remainder = Vec::new();
-        let broker = Broker { asked, inputs: tell };
+        let will = will.map(|will| (will.topic.into(), will.payload.into()));
+        let broker = Broker { asked, inputs: tell, will };
         self.0.send(broker).unwrap();
         (FakeRequests(ask), FakeNetwork { inputs, remainder })
     }
@@ -142,8 +154,9 @@ impl Broker {
 /// A running link and everything it has to do with.
 struct Fixture {
     brokers: UnboundedReceiver<Broker>,
-    entries: mpsc::Sender<Entry>,
+    entries: UnboundedSender<Entry>,
     commands: mpsc::Sender<Command>,
+    room: Arc<Room>,
     inbox: Arc<Inbox>,
     guards: Guards,
 }
@@ -164,17 +177,26 @@ impl Fixture {
     }
 
     fn with_window(packets: usize) -> Self {
+        Self::with(packets, guard(), None)
+    }
+
+    fn with(packets: usize, guard: Guard, will: Option<Will>) -> Self {
         let (dial, brokers) = unbounded_channel();
-        let (entries, accepted) = mpsc::channel(16);
+        let (entries, accepted) = unbounded_channel();
         let (commands, requested) = mpsc::channel(16);
         let inbox = Inbox::new(EVENTS);
-        let (tx, rx) = guard().split();
+        let room = Arc::new(Room::new(16, 10_000));
+        let (tx, rx) = guard.split();
         let guards = Guards::new(tx, rx);
         let pause = Duration::from_millis(1);
         let worker = Worker::new(Parts {
             link: Link::Tcp,
             dial: FakeDial(dial),
+            will,
             guards: guards.clone(),
+            renewals: Renewals::new(Vec::new(), &guards, &inbox, &Handle::current()),
+            room: Arc::clone(&room),
+            _share: None,
             feed: inbox.feed(),
             entries: accepted,
             commands: requested,
@@ -183,7 +205,7 @@ impl Fixture {
             max_packet: 200,
         });
         tokio::spawn(worker.run());
-        Self { brokers, entries, commands, inbox, guards }
+        Self { brokers, entries, commands, room, inbox, guards }
     }
 
     /// The next connection that is tried.
@@ -197,9 +219,18 @@ impl Fixture {
         broker
     }
 
-    async fn publish(&self, topic: &str, qos: QoS, payload: &[u8]) {
-        let entry = Entry::new(topic.into(), qos, false, payload.into());
-        assert!(self.entries.send(entry).await.is_ok());
+    fn publish(&self, topic: &str, qos: QoS, payload: &[u8]) -> Ticket {
+        let mut entry = Entry::new(topic.into(), qos, false, payload.into());
+        let ticket = entry.accept(self.room.try_take(payload.len()).unwrap());
+        assert!(self.entries.send(entry).is_ok());
+        ticket
+    }
+
+    /// Waits until the link is up.
+    async fn up(&self) {
+        while !self.room.is_up() {
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn command(&self, command: Command) {
@@ -247,7 +278,7 @@ fn seal(topic: &str) -> Vec<u8> {
 async fn nothing_is_handed_over_before_the_broker_accepted() {
     let mut fixture = Fixture::start();
     let mut broker = fixture.dialed().await;
-    fixture.publish("sealed/a", QoS::AtLeastOnce, b"text").await;
+    fixture.publish("sealed/a", QoS::AtLeastOnce, b"text");
     settle().await;
     fixture.subscribe("clear/#").await;
     settle().await;
@@ -260,7 +291,7 @@ async fn nothing_is_handed_over_before_the_broker_accepted() {
 async fn message_that_waits_offline_is_sealed_in_the_session_of_its_connection() {
     let mut fixture = Fixture::start();
     let broker = fixture.dialed().await;
-    fixture.publish("sealed/a", QoS::AtLeastOnce, b"text").await;
+    fixture.publish("sealed/a", QoS::AtLeastOnce, b"text");
     settle().await;
     // were it sealed by now, this would be counter 1 of the same session
     let mut other = Vec::new();
@@ -276,7 +307,7 @@ async fn what_is_not_acknowledged_comes_again_as_the_same_bytes() {
     let mut broker = fixture.connected().await;
     let mut bytes = Vec::new();
     for (id, topic) in [(1, "sealed/a"), (2, "sealed/b"), (3, "sealed/c")] {
-        fixture.publish(topic, QoS::AtLeastOnce, b"text").await;
+        fixture.publish(topic, QoS::AtLeastOnce, b"text");
         bytes.push(broker.published(topic).await);
         broker.tell(Input::Published { id });
     }
@@ -285,7 +316,7 @@ async fn what_is_not_acknowledged_comes_again_as_the_same_bytes() {
     let mut broker = fixture.connected().await;
     assert_eq!(broker.published("sealed/a").await, bytes[0]);
     assert_eq!(broker.published("sealed/c").await, bytes[2]);
-    fixture.publish("sealed/d", QoS::AtLeastOnce, b"text").await;
+    fixture.publish("sealed/d", QoS::AtLeastOnce, b"text");
     broker.published("sealed/d").await;
 }
 
@@ -294,7 +325,7 @@ async fn acknowledgement_that_came_with_the_error_counts() {
     let mut fixture = Fixture::start();
     let mut broker = fixture.connected().await;
     for (id, topic) in [(1, "clear/a"), (2, "clear/b")] {
-        fixture.publish(topic, QoS::AtLeastOnce, b"text").await;
+        fixture.publish(topic, QoS::AtLeastOnce, b"text");
         broker.published(topic).await;
         broker.tell(Input::Published { id });
     }
@@ -320,7 +351,7 @@ async fn acknowledgement_counts_whose_publish_was_reported_with_the_error() {
     let mut fixture = Fixture::start();
     let mut broker = fixture.connected().await;
     for topic in ["clear/a", "clear/b"] {
-        fixture.publish(topic, QoS::AtLeastOnce, b"text").await;
+        fixture.publish(topic, QoS::AtLeastOnce, b"text");
         broker.published(topic).await;
     }
     broker.fail();
@@ -334,11 +365,12 @@ async fn acknowledgement_counts_whose_publish_was_reported_with_the_error() {
 async fn message_of_qos_0_is_sent_once() {
     let mut fixture = Fixture::start();
     let mut broker = fixture.connected().await;
-    fixture.publish("clear/0", QoS::AtMostOnce, b"text").await;
+    fixture.up().await;
+    fixture.publish("clear/0", QoS::AtMostOnce, b"text");
     broker.published("clear/0").await;
     broker.fail();
     let mut broker = fixture.connected().await;
-    fixture.publish("clear/1", QoS::AtLeastOnce, b"text").await;
+    fixture.publish("clear/1", QoS::AtLeastOnce, b"text");
     broker.published("clear/1").await;
 }
 
@@ -347,7 +379,7 @@ async fn no_more_than_the_window_is_on_the_way() {
     let mut fixture = Fixture::with_window(2);
     let mut broker = fixture.connected().await;
     for topic in ["clear/a", "clear/b", "clear/c"] {
-        fixture.publish(topic, QoS::AtLeastOnce, b"text").await;
+        fixture.publish(topic, QoS::AtLeastOnce, b"text");
     }
     broker.published("clear/a").await;
     broker.published("clear/b").await;
@@ -475,7 +507,7 @@ async fn answers_to_subscriptions_are_events() {
 async fn disconnect_waits_for_what_was_accepted() {
     let mut fixture = Fixture::start();
     let broker = fixture.dialed().await;
-    fixture.publish("clear/a", QoS::ExactlyOnce, b"text").await;
+    fixture.publish("clear/a", QoS::ExactlyOnce, b"text");
     fixture.command(Command::Disconnect).await;
     settle().await;
     broker.fail();
@@ -510,7 +542,7 @@ async fn unread_messages_of_qos_0_are_counted_and_others_kept() {
         broker.send(id, QoS::AtLeastOnce, "clear/1", b"");
     }
     // publishing goes on all the while
-    fixture.publish("clear/a", QoS::AtLeastOnce, b"text").await;
+    fixture.publish("clear/a", QoS::AtLeastOnce, b"text");
     broker.published("clear/a").await;
     settle().await;
     let (mut levels, mut missed) = (Vec::new(), 0);
@@ -530,9 +562,9 @@ async fn unread_messages_of_qos_0_are_counted_and_others_kept() {
 async fn message_that_cannot_be_sealed_is_reported_and_the_next_goes_out() {
     let mut fixture = Fixture::start();
     let mut broker = fixture.connected().await;
-    fixture.publish("no/rule", QoS::AtLeastOnce, b"text").await;
-    fixture.publish("clear/a", QoS::AtLeastOnce, &[7; 200]).await;
-    fixture.publish("clear/b", QoS::AtLeastOnce, b"text").await;
+    fixture.publish("no/rule", QoS::AtLeastOnce, b"text");
+    fixture.publish("clear/a", QoS::AtLeastOnce, &[7; 200]);
+    fixture.publish("clear/b", QoS::AtLeastOnce, b"text");
     broker.published("clear/b").await;
     let mut failed = Vec::new();
     while failed.len() < 2 {
@@ -540,7 +572,7 @@ async fn message_that_cannot_be_sealed_is_reported_and_the_next_goes_out() {
             failed.push((topic, reason));
         }
     }
-    let refused = ClientError::Seal(crate::guard::SealError::Refused);
+    let refused = ClientError::Seal(SealError::Refused);
     assert_eq!(failed[0], ("no/rule".into(), refused));
     assert!(matches!(failed[1].1, ClientError::TooLarge { max: 200, .. }));
 }
@@ -552,7 +584,7 @@ async fn report_that_fits_nothing_ends_the_connection() {
     broker.tell(Input::Published { id: 1 });
     loop {
         if let Some(Event::LinkDown { error, .. }) = fixture.event().await {
-            assert_eq!(error, LinkError::Protocol);
+            assert_eq!(error, LinkError::OutOfStep);
             break;
         }
     }
@@ -563,7 +595,7 @@ async fn refused_message_is_reported_and_not_sent_again() {
     let mut fixture = Fixture::start();
     let mut broker = fixture.connected().await;
     for (id, topic) in [(1, "clear/a"), (2, "clear/b")] {
-        fixture.publish(topic, QoS::AtLeastOnce, b"text").await;
+        fixture.publish(topic, QoS::AtLeastOnce, b"text");
         broker.published(topic).await;
         broker.tell(Input::Published { id });
     }
@@ -591,7 +623,7 @@ async fn disconnect_that_nobody_asked_for_does_not_end_the_link() {
     let broker = fixture.connected().await;
     broker.tell(Input::Disconnected);
     let mut broker = fixture.connected().await;
-    fixture.publish("clear/a", QoS::AtLeastOnce, b"text").await;
+    fixture.publish("clear/a", QoS::AtLeastOnce, b"text");
     broker.published("clear/a").await;
 }
 

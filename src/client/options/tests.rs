@@ -2,7 +2,10 @@ use super::*;
 use std::format;
 use std::vec;
 
+use crate::guard::{Guard, QoS, SealError};
+use crate::keyring::{Grant, Keyring};
 use crate::policy::{Rule, Transport};
+use crate::secret::SharedKey;
 use crate::topic::TopicError;
 
 fn policy() -> Policy {
@@ -12,6 +15,12 @@ fn policy() -> Policy {
         clear("clear/tls", Transport::Tls),
         Rule::sealed(["sealed"]).max_packet(1_000).build().unwrap(),
     ])
+}
+
+fn guard() -> GuardTx {
+    let shared = SharedKey::take(&mut [7; 32]);
+    let keyring = Keyring::new(vec![Grant::shared(&shared, "test").unwrap()]);
+    Guard::new(policy(), keyring, Links::Both).unwrap().split().0
 }
 
 fn facts() -> Facts {
@@ -27,7 +36,7 @@ fn facts() -> Facts {
 }
 
 fn check_one(link: Link, facts: &Facts, settings: &Settings) -> Result<(), ConfigError> {
-    check(settings, &policy(), Links::Both, [(link, facts)].into_iter())
+    check(settings, &guard(), [(link, facts)].into_iter())
 }
 
 fn on(link: Link, change: impl FnOnce(&mut Facts)) -> Result<(), ConfigError> {
@@ -37,8 +46,9 @@ fn on(link: Link, change: impl FnOnce(&mut Facts)) -> Result<(), ConfigError> {
 }
 
 fn will(link: Link, topic: &str, len: usize) -> Result<(), ConfigError> {
-    let topic = topic.into();
-    on(link, |facts| facts.will = Some(WillFacts { topic, len }))
+    let (topic, payload) = (topic.into(), vec![7; len].into());
+    let will = Will { topic, payload, qos: QoS::AtLeastOnce, retain: false, attached: None };
+    on(link, |facts| facts.will = Some(will))
 }
 
 #[test]
@@ -88,15 +98,24 @@ fn keep_alive_beyond_its_field_is_refused() {
 }
 
 #[test]
-fn will_needs_a_clear_rule_that_allows_its_link() {
-    let refused = |link| Err(ConfigError::Will { link });
+fn will_goes_by_the_link_of_its_rule_sealed_or_clear() {
+    let other = |link| Err(ConfigError::WillOnOtherLink { link });
+    for topic in ["clear/tls", "sealed"] {
+        assert_eq!(will(Link::Tls, topic, 1), Ok(()));
+        assert_eq!(will(Link::Tcp, topic, 1), other(Link::Tcp));
+    }
     assert_eq!(will(Link::Tcp, "clear/tcp", 1), Ok(()));
-    assert_eq!(will(Link::Tls, "clear/tcp", 1), Ok(()));
-    assert_eq!(will(Link::Tls, "clear/tls", 1), Ok(()));
-    assert_eq!(will(Link::Tcp, "clear/tls", 1), refused(Link::Tcp));
+    assert_eq!(will(Link::Tls, "clear/tcp", 1), other(Link::Tls));
+}
+
+#[test]
+fn will_that_the_guard_does_not_take_is_refused() {
+    let refused = |link, error| Err(ConfigError::Will { link, error });
     for link in [Link::Tcp, Link::Tls] {
-        assert_eq!(will(link, "sealed", 1), refused(link));
-        assert_eq!(will(link, "no/rule", 1), refused(link));
+        assert_eq!(will(link, "no/rule", 1), refused(link, SealError::Refused));
+        // KIND, and no shorter header for the counter of wills
+        let error = SealError::TooLarge { len: 1_001 + 44, max: 1_000 };
+        assert_eq!(will(link, "sealed", 1_001), refused(link, error));
     }
 }
 
@@ -118,7 +137,7 @@ fn client_ids_differ_unless_the_broker_chooses_them() {
             (link, Facts { client_id, ..facts() })
         });
         let facts = facts.iter().map(|(link, facts)| (*link, facts));
-        check(&ClientOptions::<()>::new().settings, &policy(), Links::Both, facts)
+        check(&ClientOptions::<()>::new().settings, &guard(), facts)
     };
     assert_eq!(pair("a", "b"), Ok(()));
     assert_eq!(pair("", ""), Ok(()));

@@ -2,7 +2,7 @@ use super::*;
 use std::io;
 
 use rumqttc::mqttbytes::Error as BytesError;
-use rumqttc::{PubAck, PubComp, PubRec, Publish, SubAck, UnsubAck};
+use rumqttc::{PubAck, PubComp, PubRec, SubAck, UnsubAck};
 
 fn incoming(packet: Packet) -> Input {
     Input::from(rumqttc::Event::Incoming(packet))
@@ -43,7 +43,7 @@ fn outgoing_packets_are_told_apart() {
 
 #[test]
 fn publish_keeps_all_that_was_received() {
-    let mut publish = Publish::new("a/b", rumqttc::QoS::ExactlyOnce, "text");
+    let mut publish = rumqttc::Publish::new("a/b", rumqttc::QoS::ExactlyOnce, "text");
     publish.pkid = 9;
     publish.dup = true;
     publish.retain = true;
@@ -122,7 +122,7 @@ fn setup_takes_the_place_of_the_options() {
         },
     );
     assert_eq!(dialer.client_id(), "id");
-    let (_, network) = dialer.dial();
+    let (_, network) = dialer.dial(None);
     let options = &network.mqtt_options;
     assert!(options.manual_acks() && options.clean_session());
     assert_eq!((options.inflight(), options.max_packet_size()), (28, 500));

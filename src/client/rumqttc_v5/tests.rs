@@ -109,7 +109,8 @@ fn their_properties() -> PublishProperties {
 
 #[test]
 fn publish_keeps_all_that_was_received() {
-    let mut publish = Publish::new("a/b", TheirQoS::ExactlyOnce, "text", Some(their_properties()));
+    let mut publish =
+        v5::Publish::new("a/b", TheirQoS::ExactlyOnce, "text", Some(their_properties()));
     publish.topic = Bytes::from_static(b"a/\xff");
     publish.pkid = 9;
     publish.dup = true;
@@ -149,7 +150,7 @@ fn alias_and_subscription_identifier_are_refused_in_both_directions() {
     for (properties, fault) in
         [(alias, PropertyFault::TopicAlias), (id, PropertyFault::SubscriptionIdentifier)]
     {
-        let publish = Publish::new("a", TheirQoS::AtMostOnce, "", Some(properties.clone()));
+        let publish = v5::Publish::new("a", TheirQoS::AtMostOnce, "", Some(properties.clone()));
         let received = incoming(Packet::Publish(publish));
         assert!(matches!(received, Err(LinkError::NotAskedFor)));
         assert!(matches!(attached(properties), Err(ClientError::Property(f)) if f == fault));
@@ -250,7 +251,7 @@ fn setup_takes_the_place_of_the_options() {
     });
     let dialer = V5::dial(options, setup(28, 3));
     assert_eq!((dialer.client_id().as_str(), dialer.spare), ("id", 25));
-    let (_, connection) = dialer.dial();
+    let (_, connection) = dialer.dial(None);
     let options = &connection.network.options;
     assert!(options.manual_acks() && options.clean_start());
     assert_eq!(options.get_outgoing_inflight_upper_limit(), Some(28));
@@ -291,4 +292,44 @@ fn channel_without_room_is_full() {
     let (client, _network) = rumqttc::v5::AsyncClient::new(options, 1);
     assert_eq!(client.request(Request::Disconnect), Ok(()));
     assert_eq!(client.request(Request::Disconnect), Err(Full));
+}
+
+#[test]
+fn will_goes_out_as_it_was_sealed_and_keeps_its_delay() {
+    let mut options = MqttOptions::new("id", "localhost", 1883);
+    let properties = LastWillProperties {
+        delay_interval: Some(7),
+        message_expiry_interval: Some(60),
+        content_type: Some("text".into()),
+        ..NO_WILL_PROPERTIES
+    };
+    let given = v5::LastWill::new("a", "gone", TheirQoS::AtLeastOnce, true, Some(properties));
+    options.set_last_will(given);
+    let will = V5::facts(&options).will.unwrap();
+    assert_eq!((will.topic.as_slice(), will.payload.as_slice()), (&b"a"[..], &b"gone"[..]));
+    assert_eq!((will.qos, will.retain), (QoS::AtLeastOnce, true));
+    let attached = will.attached.unwrap();
+    assert_eq!(attached.properties.content_type.as_deref(), Some("text"));
+    // what the rule hides is not on the packet
+    let message_expiry = attached.message_expiry;
+    let left = Attached { properties: Properties::default(), message_expiry };
+    let sealed = Publish {
+        topic: "a",
+        qos: QoS::AtLeastOnce,
+        retain: true,
+        payload: b"sealed",
+        attached: Some(&left),
+    };
+    let (_, connection) = V5::dial(options, setup(28, 3)).dial(Some(sealed));
+    let sent = connection.network.options.last_will().unwrap();
+    assert_eq!(
+        (&sent.message[..], sent.qos, sent.retain),
+        (&b"sealed"[..], TheirQoS::AtLeastOnce, true)
+    );
+    let kept = LastWillProperties {
+        delay_interval: Some(7),
+        message_expiry_interval: Some(60),
+        ..NO_WILL_PROPERTIES
+    };
+    assert_eq!(sent.properties, Some(kept));
 }

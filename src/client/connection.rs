@@ -1,0 +1,72 @@
+//! What ends with a connection, and the subscriptions that outlive it. Knows no guard.
+
+use core::time::Duration;
+use std::collections::{HashMap, VecDeque};
+use std::string::String;
+use std::vec::Vec;
+
+use tokio::time::Instant;
+
+use super::event::Receipt;
+use super::protocol::ServerLimits;
+use crate::guard::QoS;
+
+/// What ends with a connection.
+pub(super) struct Connection<R> {
+    pub(super) requests: R,
+    /// When the broker accepted it.
+    pub(super) since: Option<Instant>,
+    /// What the broker asks to stay within.
+    pub(super) limits: ServerLimits,
+    /// Acknowledgements that the client had no room for yet.
+    pub(super) acks: VecDeque<(u16, QoS)>,
+    /// Messages that are not acknowledged, by packet ID: their numbers.
+    pub(super) open: HashMap<u16, u64>,
+    /// Whether DISCONNECT was handed over.
+    pub(super) parting: bool,
+}
+
+/// The filters that are to be subscribed, in the order of the requests.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    pub(super) filters: Vec<(String, QoS)>,
+}
+
+impl Subscriptions {
+    pub(super) fn add(&mut self, filter: &str, qos: QoS) {
+        match self.filters.iter_mut().find(|(own, _)| own == filter) {
+            Some((_, own)) => *own = qos,
+            None => self.filters.push((filter.into(), qos)),
+        }
+    }
+
+    /// Whether consumers elsewhere see parts of what comes.
+    pub(super) fn has_shared(&self) -> bool {
+        self.filters.iter().any(|(filter, _)| filter.starts_with("$share/"))
+    }
+
+    pub(super) fn remove(&mut self, filter: &str) {
+        self.filters.retain(|(own, _)| own != filter);
+    }
+}
+
+impl<R> Connection<R> {
+    pub(super) fn new(requests: R) -> Self {
+        let (acks, open) = (VecDeque::new(), HashMap::new());
+        let limits = ServerLimits::NONE;
+        Self { requests, since: None, limits, acks, open, parting: false }
+    }
+
+    pub(super) fn lived(&self) -> Duration {
+        self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Queues the acknowledgement of a message, once, and only on the connection that it came by:
+    /// another one's packet IDs belong to other messages.
+    pub(super) fn acknowledge(&mut self, receipt: Receipt) {
+        if self.open.get(&receipt.id) == Some(&receipt.number) {
+            self.open.remove(&receipt.id);
+            self.acks.push_back((receipt.id, receipt.qos));
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What comes in over a link: opened, told, and acknowledged if nobody else will. Knows no outbox.
+
+use std::string::String;
+use std::vec::Vec;
+
+use super::Worker;
+use crate::client::connection::Connection;
+use crate::client::error::LinkError;
+use crate::client::event::{Event, Message, Receipt};
+use crate::client::guards::now;
+use crate::client::properties::Properties;
+use crate::client::protocol::{Dial, Received};
+use crate::guard::{Incoming, OpenError, QoS};
+use crate::policy::BareDelete;
+use crate::topic::TopicName;
+use crate::wire::property::Property;
+
+impl<D: Dial> Worker<D> {
+    pub(super) fn receive(
+        &mut self,
+        connection: &mut Connection<D::Requests>,
+        received: &Received,
+    ) -> Result<(), LinkError> {
+        let acknowledged = received.qos != QoS::AtMostOnce;
+        if !acknowledged && !self.parts.feed.has_room() {
+            self.parts.feed.miss();
+            return Ok(());
+        }
+        if acknowledged && connection.open.contains_key(&received.id) {
+            // the same message again on one connection: it waits for its acknowledgement
+            return Ok(());
+        }
+        let receipt = self.receipt(received);
+        if let Some(receipt) = receipt {
+            connection.open.insert(receipt.id, receipt.number);
+        }
+        match self.open(received, receipt) {
+            Ok(message) if receipt.is_some() => {
+                if !self.parts.feed.push(Event::Message(message)) {
+                    return Err(LinkError::TooMuchWaiting);
+                }
+            }
+            Ok(message) => self.parts.feed.push_or_miss(Event::Message(message)),
+            Err(reason) => {
+                if let Some(receipt) = receipt {
+                    connection.acknowledge(receipt);
+                }
+                if reason != OpenError::Cleared(BareDelete::Ignore) {
+                    self.parts.feed.push_or_miss(self.rejected(received, reason));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn rejected(&self, received: &Received, reason: OpenError) -> Event {
+        let topic = String::from_utf8_lossy(&received.topic).into_owned();
+        let link = self.parts.link;
+        match reason {
+            OpenError::Cleared(_) => Event::Cleared { topic, link },
+            reason => Event::Rejected { topic, link, reason },
+        }
+    }
+
+    fn receipt(&mut self, received: &Received) -> Option<Receipt> {
+        self.received = self.received.saturating_add(1);
+        (received.qos != QoS::AtMostOnce).then_some(Receipt {
+            link: self.parts.link,
+            id: received.id,
+            qos: received.qos,
+            number: self.received,
+        })
+    }
+
+    fn open(&self, received: &Received, receipt: Option<Receipt>) -> Result<Message, OpenError> {
+        let link = self.parts.link;
+        let topic = TopicName::from_bytes(&received.topic).map_err(OpenError::Topic)?.as_str();
+        let outer: Vec<Property<'_>> = received.properties.iter().collect();
+        let incoming = Incoming::new(topic, &received.payload, link)
+            .properties(&outer)
+            .retain(received.retain)
+            .shared(self.subscriptions.has_shared())
+            .at(now());
+        let mut payload = Vec::new();
+        let mut rx = self.parts.guards.rx();
+        let delivery = rx.open(&incoming, &mut payload);
+        while let Some(event) = rx.next_event() {
+            self.parts.feed.push_or_miss(Event::Guard(event));
+        }
+        // the adapters have no replay log yet, and without one there are no claims
+        let delivery = delivery?.delivered().ok_or(OpenError::Stopped)?;
+        // what the broker does not wait for, nobody acknowledges
+        if receipt.is_none()
+            && let Some(delivered) = delivery.receipt
+        {
+            // without a log there is nothing to write
+            let _ = rx.confirm(delivered);
+        }
+        drop(rx);
+        let properties: Properties = delivery.properties(&outer).collect();
+        let (topic, packet_topic) = match &delivery.carried_topic {
+            Some(carried) => (carried.clone(), Some(topic.into())),
+            None => (topic.into(), None),
+        };
+        Ok(Message {
+            topic,
+            packet_topic,
+            properties,
+            payload,
+            qos: received.qos,
+            retain: received.retain,
+            dup: received.dup,
+            link,
+            delivery,
+            receipt,
+        })
+    }
+}

@@ -1,0 +1,196 @@
+//! Key updates over MQTT: how a device's keys change while it is away or running. Knows no MQTT
+//! client, no storage and no clock; the caller brings messages, durable writes and time.
+//!
+//! For each device there is one retained message, a full [`Snapshot`] of its keys, sealed under a
+//! scope that only the device and its authority have. The authority makes it with a
+//! [`Publisher`]; the [`Receiver`] of the device takes it if its serial is higher than the highest
+//! that was stored, and acknowledges it.
+//!
+//! ```
+//! use mqtt_seal::keyring::Grant;
+//! use mqtt_seal::peer::PeerId;
+//! use mqtt_seal::secret::SharedKey;
+//! use mqtt_seal::update::{Entry, Publisher, Received, Receiver, Snapshot, Topics};
+//!
+//! // 32 random bytes, from your provisioning, that only these two hold
+//! let pairwise = SharedKey::take(&mut [7; 32]);
+//! let id = PeerId::parse("sensor-7")?;
+//! let topics = || Topics::new("acme", id);
+//! let mut publisher = Publisher::new(&pairwise, "acme-prod", id, topics()?)?;
+//! let mut receiver = Receiver::new(&pairwise, "acme-prod", id, topics()?, Some(4))?;
+//!
+//! let group = SharedKey::take(&mut [9; 32]);
+//! let entry = Entry::new(Grant::shared(&group, "acme-prod")?.with_generation(2))?;
+//! let snapshot = Snapshot::new(5, vec![entry], vec![])?;
+//! let (mut sealed, mut rng) = (Vec::new(), getrandom::SysRng);
+//! let now = 1_800_000_000_000; // Unix milliseconds
+//! publisher.publish(&snapshot, now, &mut rng, &[], &mut sealed)?;
+//!
+//! let Received::New(update) = receiver.open("acme/keys/sensor-7", &sealed, true, Some(now))?
+//!     else { panic!("5 is more than 4") };
+//! // here the device writes update.serial() and the keys to its storage, in one step
+//! let (snapshot, ack) = update.stored();
+//! assert_eq!(snapshot.grants(Some(now), |_| None).len(), 1);
+//! receiver.acknowledge(ack, &mut rng, &[], &mut sealed)?;
+//! assert_eq!(publisher.acknowledged("acme/keys/sensor-7/ack", &sealed)?, 5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod codec;
+mod entry;
+mod link;
+mod publisher;
+mod receiver;
+
+use alloc::{format, string::String, vec::Vec};
+use core::fmt;
+
+use zeroize::Zeroizing;
+
+pub use entry::{Entry, EntryError, KeyState, SenderStep};
+pub use link::OpenError;
+pub use publisher::{AckError, PublishError, Publisher};
+pub use receiver::{AckDue, Received, Receiver, Update, UpdateError, Withheld, WrongRun};
+
+use crate::keyring::Grant;
+use crate::peer::{PeerId, SpkiHash};
+use crate::topic::{TopicError, TopicName};
+use crate::wire::header::SenderNumber;
+
+/// The two topics of a device's updates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics {
+    keys: String,
+    acknowledgements: String,
+}
+
+impl Topics {
+    /// `<prefix>/keys/<id>` and `<prefix>/keys/<id>/ack`.
+    ///
+    /// # Errors
+    /// [`TopicError`] if these are no topic names.
+    // SPEC §10
+    pub fn new(prefix: &str, device: PeerId<'_>) -> Result<Self, TopicError> {
+        let keys = format!("{prefix}/keys/{}", device.as_str());
+        let acknowledgements = format!("{keys}/ack");
+        TopicName::parse(&acknowledgements)?;
+        Ok(Self { keys, acknowledgements })
+    }
+
+    /// Where updates are retained.
+    #[must_use]
+    pub fn keys(&self) -> &str {
+        &self.keys
+    }
+
+    /// Where the device acknowledges them.
+    #[must_use]
+    pub fn acknowledgements(&self) -> &str {
+        &self.acknowledgements
+    }
+}
+
+/// Two entries of a snapshot are about the same generation of the same key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SameKeyTwice {
+    /// The place of the second of them.
+    pub entry: usize,
+}
+
+impl fmt::Display for SameKeyTwice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "entry {} repeats a generation of a key: leave one of them out", self.entry)
+    }
+}
+
+impl core::error::Error for SameKeyTwice {}
+
+/// All that a device has by key updates: what is not in it is erased.
+#[derive(Debug)]
+pub struct Snapshot {
+    serial: u64,
+    entries: Vec<Entry>,
+    pins: Vec<SpkiHash>,
+}
+
+impl Snapshot {
+    /// The snapshot with this serial, which is higher than every one before: these keys, and the
+    /// TLS keys that the device's broker may have.
+    ///
+    /// # Errors
+    /// [`SameKeyTwice`] if two entries are about one generation of one key.
+    pub fn new(
+        serial: u64,
+        entries: Vec<Entry>,
+        pins: Vec<SpkiHash>,
+    ) -> Result<Self, SameKeyTwice> {
+        let mut later = entries.as_slice();
+        while let Some((first, rest)) = later.split_first() {
+            if rest.iter().any(|other| first.is_about(other)) {
+                let before = entries.len().saturating_sub(rest.len());
+                let after = rest.iter().position(|other| first.is_about(other)).unwrap_or(0);
+                return Err(SameKeyTwice { entry: before.saturating_add(after) });
+            }
+            later = rest;
+        }
+        Ok(Self { serial, entries, pins })
+    }
+
+    /// Its number: the higher one is the newer.
+    #[must_use]
+    pub const fn serial(&self) -> u64 {
+        self.serial
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The TLS keys that the device's broker may have.
+    #[must_use]
+    pub fn pins(&self) -> &[SpkiHash] {
+        &self.pins
+    }
+
+    /// The keys that open or seal at `now`, in Unix milliseconds, for a keyring that takes the
+    /// place of everything that came by updates before; `leased` tells the sender number that a
+    /// counter store of the device has a lease for, under the key of an entry. Ask again at every
+    /// date of [`Snapshot::next_date`].
+    #[must_use]
+    pub fn grants(
+        &self,
+        now: Option<u64>,
+        leased: impl Fn(&Entry) -> Option<SenderNumber>,
+    ) -> Vec<Grant> {
+        self.entries.iter().filter_map(|entry| entry.grant(now, leased(entry))).collect()
+    }
+
+    /// The next moment at which [`Snapshot::grants`] changes, in Unix milliseconds.
+    #[must_use]
+    pub fn next_date(&self, now: u64) -> Option<u64> {
+        self.entries.iter().flat_map(Entry::dates).filter(|date| *date > now).min()
+    }
+
+    /// The plain text of an update.
+    #[must_use]
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut len = 0_usize;
+        codec::write(self, |part| len = len.saturating_add(part.len()));
+        // all of it at once: what a vector leaves behind when it grows would not be wiped
+        let mut bytes = Zeroizing::new(Vec::with_capacity(len));
+        codec::write(self, |part| bytes.extend_from_slice(part));
+        bytes
+    }
+
+    /// Reads the plain text of an update; `None` if it is not exactly what the format says.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        codec::read(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;
