@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use mqtt_seal::guard::{Incoming, MAX_SKEW_MS, OpenError, Protection};
+use mqtt_seal::guard::{Incoming, OpenError, Protection};
 use mqtt_seal::message::{self, Opened, Opener, danger};
 use mqtt_seal::policy::{Link, Policy, PropertyHandling, Replay, Rule, TopicBinding};
 use mqtt_seal::replay::Rejected;
@@ -81,7 +81,7 @@ fn expected<'a>(
         }
     }
     match (now, inner.timestamp) {
-        (Some(now), Some(timestamp)) if timestamp > now + MAX_SKEW_MS => {
+        (Some(now), Some(timestamp)) if timestamp > now + rule.max_skew() => {
             Err(OpenError::Rejected(Rejected::NotFresh))
         }
         _ => Ok((inner, payload)),

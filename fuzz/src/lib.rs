@@ -1,6 +1,7 @@
 //! What the targets share: input in parts, and a guard with one rule of each kind.
 
 pub mod peer;
+mod replay;
 
 use std::sync::LazyLock;
 
@@ -15,6 +16,8 @@ use mqtt_seal::session::{Entropy, NoEntropy};
 use mqtt_seal::suite::Suite;
 use mqtt_seal::topic::TopicName;
 use mqtt_seal::wire::property::Property;
+
+pub use replay::{message, replay_receiver};
 
 /// The last moment at which the migration rules accept clear text.
 pub const UNTIL: u64 = 1_800_000_000_000;

@@ -1,6 +1,6 @@
 //! What comes in: a message, what is told about it when it is delivered, and why it is not.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::{fmt, num::NonZeroU32};
 
 use zeroize::Zeroizing;
@@ -140,7 +140,10 @@ impl Opened {
 ///
 /// `Debug` prints the payload's length in place of its bytes.
 #[must_use]
-pub struct Claim {
+pub struct Claim(pub(super) Box<Claimed>);
+
+/// What a claim holds, out of the way of messages that need none.
+pub(super) struct Claimed {
     pub(super) writes: Vec<Write>,
     pub(super) receipt: Receipt,
     pub(super) lease: Option<Lease>,
@@ -152,15 +155,15 @@ impl Claim {
     /// What has to be durable before the message is delivered: all of it, in this order.
     #[must_use]
     pub fn writes(&self) -> &[Write] {
-        &self.writes
+        &self.0.writes
     }
 }
 
 impl fmt::Debug for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claim")
-            .field("writes", &self.writes.len())
-            .field("payload_len", &self.payload.len())
+            .field("writes", &self.0.writes.len())
+            .field("payload_len", &self.0.payload.len())
             .finish_non_exhaustive()
     }
 }

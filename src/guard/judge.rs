@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU32;
 
 use super::bound_topic;
-use super::incoming::{Claim, Delivery, Incoming, Receipt};
+use super::incoming::{Claimed, Delivery, Incoming, Receipt};
 use super::log::Write;
 use super::lru::Lru;
 use super::rows::Lease;
@@ -35,7 +35,7 @@ pub(super) struct Case<'a> {
     pub(super) topic: TopicName<'a>,
     pub(super) message: &'a Incoming<'a>,
     pub(super) proof: Authentic,
-    pub(super) receipt: Receipt,
+    pub(super) receipt: &'a Receipt,
 }
 
 /// What the log has to know before a message is delivered.
@@ -112,7 +112,7 @@ impl Judge {
         };
         delivery.verdict = Some(verdict);
         let receipt = self.table.manual && rule.replay() != Replay::Off;
-        delivery.receipt = receipt.then_some(case.receipt);
+        delivery.receipt = receipt.then_some(*case.receipt);
         Ok(due)
     }
 
@@ -157,15 +157,14 @@ impl Judge {
         delivery: &mut Delivery,
     ) -> Result<(Verdict, Option<Due>), Rejected> {
         let state = case.receipt.state;
-        let before = self.table.next(state);
         let fresh = case.rule.replay() == Replay::Fresh;
         let verdict = match self.table.accept(state, &case.proof, fresh) {
-            Ok(()) => {
+            Ok(before) => {
                 delivery.gap = before.and_then(|next| gap(case, next));
                 first
             }
             // seen, and perhaps since forgotten by the window
-            Err(rejected) => match self.waiting.get(&case.receipt) {
+            Err(rejected) => match self.waiting.get(case.receipt) {
                 Some(Waiting::ForLog(verdict)) => *verdict,
                 Some(Waiting::ForApplication) => return Ok((Verdict::Redelivered, None)),
                 None => return Err(rejected),
@@ -191,7 +190,7 @@ impl Judge {
             confirm: !self.table.manual,
         };
         let accepted = self.table.accept_latest(case.receipt.state, &case.proof, &arrival);
-        let verdict = match (accepted, self.waiting.get(&case.receipt)) {
+        let verdict = match (accepted, self.waiting.get(case.receipt)) {
             (Ok(Verdict::New), _) => Verdict::New,
             (Ok(_) | Err(Rejected::Duplicate), Some(Waiting::ForLog(verdict))) => *verdict,
             (Ok(again), _) => return Ok((again, None)),
@@ -206,18 +205,16 @@ impl Judge {
     }
 
     /// Notes what an accepted message waits for, if anything.
-    fn wait(&mut self, receipt: Receipt, verdict: Verdict, due: Option<Due>) {
+    fn wait(&mut self, receipt: &Receipt, verdict: Verdict, due: Option<Due>) {
         let waiting = match due {
             Some(_) => Some(Waiting::ForLog(verdict)),
             // records know themselves what is confirmed
             None if self.table.manual && !receipt.record => Some(Waiting::ForApplication),
             None => None,
         };
-        if self.waiting.len() > 0 {
-            self.waiting.remove(&receipt);
-        }
+        self.waiting.remove(receipt);
         if let Some(waiting) = waiting {
-            self.waiting.insert(receipt, waiting);
+            self.waiting.insert(*receipt, waiting);
             if self.waiting.len() > MAX_UNCONFIRMED {
                 self.waiting.pop_oldest();
             }
@@ -225,12 +222,12 @@ impl Judge {
     }
 
     /// The writes of `claim` are durable.
-    pub(super) fn finish(&mut self, claim: &Claim) {
+    pub(super) fn finish(&mut self, claim: &Claimed) {
         if let Some(lease) = claim.lease {
             self.table.promised(claim.receipt.state, lease);
         }
         let verdict = claim.delivery.verdict.unwrap_or(Verdict::New);
-        self.wait(claim.receipt, verdict, None);
+        self.wait(&claim.receipt, verdict, None);
     }
 
     /// The application has dealt with a message.

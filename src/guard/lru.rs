@@ -59,6 +59,10 @@ impl<K: core::hash::Hash + Eq + Copy, V> Lru<K, V> {
         if self.nodes.get(place(self.newest)).is_some_and(|node| node.key == *key) {
             return Some(self.newest);
         }
+        // hashing costs more than the question
+        if self.nodes.is_empty() {
+            return None;
+        }
         self.table
             .find(self.hash(key), |index| {
                 self.nodes.get(place(*index)).is_some_and(|n| n.key == *key)

@@ -37,6 +37,7 @@ mod log;
 mod lru;
 mod outgoing;
 mod own;
+mod recent;
 mod restore;
 mod rows;
 mod rx;
@@ -45,6 +46,7 @@ mod shelf;
 mod state_key;
 mod table;
 mod tx;
+mod with_log;
 
 use alloc::{boxed::Box, sync::Arc};
 use core::fmt;
@@ -57,6 +59,7 @@ pub use outgoing::{Outgoing, Plan, SealError, Sealed};
 pub use rx::GuardRx;
 pub use table::ReplayLimits;
 pub use tx::{GuardTx, RenewError};
+pub use with_log::OpenWithLogError;
 
 use crate::keyring::{Keyring, ScopeRef};
 use crate::policy::{Links, Policy, PropertyHandling, Rule, Scope, TopicBinding};

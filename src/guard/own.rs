@@ -63,12 +63,14 @@ impl Announce {
 }
 
 impl OwnSessions {
+    /// Whether sessions were started since they were learned.
+    pub(super) fn has_news(&self) -> bool {
+        self.ring.written.load(Ordering::Relaxed) != self.read
+    }
+
     /// The sessions that were started since the last call.
     pub(super) fn learn(&mut self) -> Vec<Sender> {
         let written = self.ring.written.load(Ordering::SeqCst);
-        if written == self.read {
-            return Vec::new();
-        }
         let slots = u32::try_from(SLOTS).unwrap_or(1);
         // the slot that may be written next is not safe to read
         let missed = written.wrapping_sub(self.read).saturating_sub(slots.saturating_sub(1));

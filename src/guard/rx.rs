@@ -1,19 +1,20 @@
 //! The receiving half: open, then ask the replay state.
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, mem};
 
-use hashbrown::HashMap;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::aad::AadBuffer;
 use super::contents::{self, keep};
 use super::counts::Counts;
 use super::event::{Events, GuardEvent};
-use super::incoming::{Claim, Delivery, Incoming, OpenError, Opened, Receipt};
+use super::incoming::{Claim, Claimed, Delivery, Incoming, OpenError, Opened, Receipt};
 use super::judge::{Case, Due, Judge};
 use super::log::{Prefer, RestoreError, RowKey, Write};
+use super::lru::Lru;
 use super::own::OwnSessions;
+use super::recent::{Memo, NoRule, Recent};
 use super::rows::{self, Row};
 use super::scopes::{Name, Scopes};
 use super::table::ReplayLimits;
@@ -43,7 +44,7 @@ struct ScopeKeys {
 #[derive(Debug)]
 struct Receiving {
     key: LiveKey,
-    sessions: HashMap<SessionId, SessionKeys>,
+    sessions: Lru<SessionId, SessionKeys>,
 }
 
 /// The receiving half of a [`Guard`](super::Guard).
@@ -57,7 +58,23 @@ pub struct GuardRx {
     strange_failures: u64,
     events: Events,
     aad: AadBuffer,
+    recent: Option<Box<Recent>>,
     stopped: bool,
+}
+
+/// A sealed message with its rule.
+struct Packet<'a> {
+    config: &'a Config,
+    rule: &'a Rule,
+    topic: TopicName<'a>,
+    header: Header,
+    message: &'a Incoming<'a>,
+}
+
+impl Packet<'_> {
+    fn name(&self) -> Name<'_> {
+        Name::new(scope_of(self.rule, self.topic), self.rule.suite())
+    }
 }
 
 impl GuardRx {
@@ -72,6 +89,7 @@ impl GuardRx {
             strange_failures: 0,
             events: Events::default(),
             aad: AadBuffer::default(),
+            recent: None,
             stopped: false,
         }
     }
@@ -137,6 +155,11 @@ impl GuardRx {
         self.judge.stop()
     }
 
+    /// Opens nothing sealed any more.
+    pub(super) const fn halt(&mut self) {
+        self.stopped = true;
+    }
+
     /// Draws a challenge for a receiver without a clock: publish it, and commands that carry it as
     /// their echo are [`Fresh`](crate::replay::Verdict::Fresh) until the next is drawn.
     ///
@@ -182,8 +205,10 @@ impl GuardRx {
     }
 
     fn learn_own_sessions(&mut self) {
-        for sender in self.own.learn() {
-            self.know_own(sender);
+        if self.own.has_news() {
+            for sender in self.own.learn() {
+                self.know_own(sender);
+            }
         }
     }
 
@@ -230,11 +255,11 @@ impl GuardRx {
 
     /// The writes of `claim` are durable: its message is delivered, into `out`.
     pub fn finish(&mut self, mut claim: Claim, out: &mut Vec<u8>) -> Delivery {
-        self.judge.finish(&claim);
-        self.counts.delivered(&claim.delivery);
+        self.judge.finish(&claim.0);
+        self.counts.delivered(&claim.0.delivery);
         out.zeroize();
-        mem::swap(out, &mut claim.payload);
-        claim.delivery
+        mem::swap(out, &mut claim.0.payload);
+        claim.0.delivery
     }
 
     fn failed(&mut self, error: OpenError) {
@@ -246,8 +271,20 @@ impl GuardRx {
 
     fn try_open(&mut self, message: &Incoming<'_>, out: &mut Vec<u8>) -> Result<Opened, OpenError> {
         let config = Arc::clone(&self.config);
-        let topic = TopicName::parse(message.topic).map_err(OpenError::Topic)?;
-        let rule = config.policy.rule(topic).ok_or(OpenError::Refused)?;
+        let mut recent = self.recent.take().unwrap_or_default();
+        let known = recent.turn_to(&config.policy, message.topic).map_err(OpenError::from);
+        let opened = known.and_then(|known| self.open_on(&config, known, message, out));
+        self.recent = Some(recent);
+        opened
+    }
+
+    fn open_on(
+        &mut self,
+        config: &Config,
+        (rule, topic, memo): (&Rule, TopicName<'_>, &mut Memo),
+        message: &Incoming<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Opened, OpenError> {
         if !config.links.accepts(rule.transport(), message.link) {
             return Err(OpenError::WrongTransport);
         }
@@ -271,26 +308,21 @@ impl GuardRx {
         if self.stopped {
             return Err(OpenError::Stopped);
         }
-        self.open_sealed(rule, topic, &header, message, out)
+        let packet = Packet { config, rule, topic, header, message };
+        self.open_sealed(&packet, memo, out)
     }
 
     fn open_sealed(
         &mut self,
-        rule: &Rule,
-        topic: TopicName<'_>,
-        header: &Header,
-        message: &Incoming<'_>,
+        packet: &Packet<'_>,
+        memo: &mut Memo,
         out: &mut Vec<u8>,
     ) -> Result<Opened, OpenError> {
-        let config = Arc::clone(&self.config);
-        let name = Name::new(scope_of(rule, topic), rule.suite());
-        let bound = bound_topic(rule, topic);
+        let Packet { config, rule, topic, header, message } = packet;
+        let bound = bound_topic(rule, *topic);
         // under `carried` the topic is not known yet
-        let peeked = bound
-            .filter(|_| matches!(rule.replay(), Replay::Window | Replay::Fresh))
-            .map(|topic| self.receipt(rule, name, header, topic));
-        let (proof, generation) =
-            self.authenticate(rule, bound, name, peeked, header, message, out)?;
+        let peeked = bound.map(|topic| self.receipt(packet, Some(memo), topic));
+        let (proof, generation) = self.authenticate(packet, bound, memo, peeked, out)?;
 
         let mut contents = contents::read(&config.policy, rule, header, proof, out)?;
         let delivery = &mut contents.delivery;
@@ -303,8 +335,8 @@ impl GuardRx {
         let carried = delivery.carried_topic.take();
         let inner = carried.as_deref().map(TopicName::parse).transpose();
         let topic = inner.map_err(OpenError::Topic)?.or(bound).ok_or(OpenError::Malformed)?;
-        let receipt = peeked.unwrap_or_else(|| self.receipt(rule, name, header, topic));
-        let case = Case { policy: &config.policy, rule, topic, message, proof, receipt };
+        let receipt = peeked.unwrap_or_else(|| self.receipt(packet, None, topic));
+        let case = Case { policy: &config.policy, rule, topic, message, proof, receipt: &receipt };
         let due = self.judge.admit(&case, delivery).map_err(OpenError::Rejected)?;
         contents.delivery.carried_topic = carried;
         keep(out, contents.payload);
@@ -322,46 +354,54 @@ impl GuardRx {
         out: &mut Vec<u8>,
     ) -> Claim {
         let payload = Zeroizing::new(mem::take(out));
-        Claim { writes: self.judge.take_writes(), receipt, lease: due.lease, delivery, payload }
+        let writes = self.judge.take_writes();
+        Claim(Box::new(Claimed { writes, receipt, lease: due.lease, delivery, payload }))
     }
 
-    /// Names the state of a message.
+    /// Names the state of a message on `topic`.
     fn receipt(
-        &mut self,
-        rule: &Rule,
-        name: Name<'_>,
-        header: &Header,
+        &self,
+        packet: &Packet<'_>,
+        memo: Option<&mut Memo>,
         topic: TopicName<'_>,
     ) -> Receipt {
-        let Header { kid, id, counter, .. } = *header;
-        let record = rule.replay() == Replay::Latest;
-        let state = if record {
-            self.judge.table.record_key(name.scope(), topic)
-        } else {
-            self.judge.table.stream_key(name.scope(), kid, id, topic)
-        };
+        let Header { kid, id, counter, .. } = packet.header;
+        let record = packet.rule.replay() == Replay::Latest;
+        let known = memo.as_ref().and_then(|memo| memo.state(kid, id));
+        let state = known.unwrap_or_else(|| {
+            let (table, scope) = (&self.judge.table, packet.name().scope());
+            if record {
+                table.record_key(scope, topic)
+            } else {
+                table.stream_key(scope, kid, id, topic)
+            }
+        });
+        if let (None, Some(memo)) = (known, memo) {
+            memo.set_state(kid, id, state);
+        }
         Receipt { record, state, kid, id, counter }
     }
 
     /// Puts the plain text of an authentic message into `out`.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one message, used once")]
     fn authenticate(
         &mut self,
-        rule: &Rule,
+        packet: &Packet<'_>,
         bound: Option<TopicName<'_>>,
-        name: Name<'_>,
+        memo: &mut Memo,
         peeked: Option<Receipt>,
-        header: &Header,
-        message: &Incoming<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(Authentic, u32), OpenError> {
+        let Packet { rule, header, message, .. } = packet;
+        if memo.place.is_none() && self.scopes.get_mut(packet.name()).is_some() {
+            memo.place = Some(self.scopes.last_place());
+        }
         // keys of a scope that was not used yet are cached only after they opened something
         let mut fresh = None;
-        let scope = self.scopes.get_mut(name);
+        let scope = memo.place.and_then(|place| self.scopes.at_mut(place));
         let known = scope.is_some();
         let scope = match scope {
             Some(scope) => scope,
-            None => fresh.insert(ScopeKeys::new(&self.config, name)),
+            None => fresh.insert(ScopeKeys::new(&self.config, packet.name())),
         };
         if let Some(collision) = scope.collision.take() {
             self.events.push(GuardEvent::KeyCollision(collision));
@@ -374,7 +414,7 @@ impl GuardRx {
         let (encoded, commitment, sealed) =
             split(message.payload, header, key.key.suite).ok_or(OpenError::Malformed)?;
         // seen and confirmed already: a Duplicate, without any decryption
-        if peeked.is_some_and(|receipt| self.judge.is_done(&receipt)) {
+        if peeked.is_some_and(|receipt| !receipt.record && self.judge.is_done(&receipt)) {
             return Err(OpenError::Rejected(Rejected::Duplicate));
         }
         let generation = key.key.generation;
@@ -399,10 +439,14 @@ impl GuardRx {
             return Err(OpenError::NotAuthentic);
         };
         if let Some(session) = derived {
-            remember(&mut key.sessions, session);
+            key.sessions.insert(session.id, session);
+            if key.sessions.len() > MAX_SESSIONS {
+                key.sessions.pop_oldest();
+            }
         }
         if let Some(scope) = fresh {
-            self.scopes.insert(name, scope);
+            self.scopes.insert(packet.name(), scope);
+            memo.place = Some(self.scopes.last_place());
         }
         out.truncate(out.len().saturating_sub(TAG_LEN));
         Ok((proof, generation))
@@ -412,6 +456,15 @@ impl GuardRx {
 impl fmt::Debug for GuardRx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuardRx").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl From<NoRule> for OpenError {
+    fn from(none: NoRule) -> Self {
+        match none {
+            NoRule::Topic(error) => Self::Topic(error),
+            NoRule::Refused => Self::Refused,
+        }
     }
 }
 
@@ -428,21 +481,10 @@ fn accepts_clear(rule: &Rule, now: Option<u64>) -> bool {
 impl ScopeKeys {
     fn new(config: &Config, name: Name<'_>) -> Self {
         let live = config.keyring.live_keys(name.scope(), name.suite());
-        let receiving = |key| Receiving { key, sessions: HashMap::new() };
+        let receiving = |key| Receiving { key, sessions: Lru::new() };
         let keys = live.keys.into_iter().map(receiving).collect();
         Self { keys, collision: live.collision, failures: 0 }
     }
-}
-
-/// Keeps `session`, in place of any other when there are too many.
-fn remember(sessions: &mut HashMap<SessionId, SessionKeys>, session: SessionKeys) {
-    if sessions.len() >= MAX_SESSIONS {
-        let other = sessions.keys().next().copied();
-        if let Some(other) = other {
-            sessions.remove(&other);
-        }
-    }
-    sessions.insert(session.id, session);
 }
 
 /// Header, commitment, and ciphertext with its tag.

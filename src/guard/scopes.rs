@@ -97,6 +97,16 @@ impl<T> Scopes<T> {
         self.entries.get_mut(self.last).map(|(_, value)| value)
     }
 
+    /// The value at a place that [`Scopes::last_place`] told.
+    pub(super) fn at_mut(&mut self, place: usize) -> Option<&mut T> {
+        self.entries.get_mut(place).map(|(_, value)| value)
+    }
+
+    /// Where the last value was found or entered.
+    pub(super) const fn last_place(&self) -> usize {
+        self.last
+    }
+
     /// Enters `value` under a name that is not there, in place of the oldest when the cache is full.
     pub(super) fn insert(&mut self, name: Name<'_>, value: T) {
         let entry = (name.to_owned(), value);

@@ -1,6 +1,5 @@
 //! Names for replay state: keyed hashes of scope, key, session and topic.
 
-use alloc::{borrow::ToOwned, string::String};
 use core::hash::{Hash, Hasher};
 
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -29,22 +28,11 @@ pub(super) struct StateHash {
 #[derive(Debug)]
 pub(super) struct StateKeys {
     key: [u8; 16],
-    recent: Option<Recent>,
-}
-
-/// The state key that was asked for last: most messages come from where the last one came from.
-#[derive(Debug)]
-struct Recent {
-    levels: Option<u8>,
-    scope: String,
-    sender: Option<(KeyId, SessionId)>,
-    topic: String,
-    key: StateKey,
 }
 
 impl StateKeys {
     pub(super) const fn new(key: [u8; 16]) -> Self {
-        Self { key, recent: None }
+        Self { key }
     }
 
     /// The key of the hash.
@@ -55,35 +43,6 @@ impl StateKeys {
     /// The key of a window with its sender, or of a record without one.
     // SPEC §7, "State is … keyed by"; §7.1 latest
     pub(super) fn get(
-        &mut self,
-        scope: ScopeRef<'_>,
-        sender: Option<(KeyId, SessionId)>,
-        topic: TopicName<'_>,
-    ) -> StateKey {
-        let (levels, text) = match scope {
-            ScopeRef::Path(path) => (Some(path.depth()), path.as_str()),
-            ScopeRef::Named(name) => (None, name),
-        };
-        if let Some(recent) = &self.recent
-            && (recent.sender, recent.levels) == (sender, levels)
-            && recent.topic == topic.as_str()
-            && recent.scope == text
-        {
-            return recent.key;
-        }
-        let key = self.hash(scope, sender, topic);
-        // the texts keep their buffers
-        let (mut scope, mut name) = match self.recent.take() {
-            Some(recent) => (recent.scope, recent.topic),
-            None => (String::new(), String::new()),
-        };
-        text.clone_into(&mut scope);
-        topic.as_str().clone_into(&mut name);
-        self.recent = Some(Recent { levels, scope, sender, topic: name, key });
-        key
-    }
-
-    fn hash(
         &self,
         scope: ScopeRef<'_>,
         sender: Option<(KeyId, SessionId)>,
@@ -117,40 +76,29 @@ impl StateKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::vec::Vec;
+    use std::{collections::BTreeSet, vec::Vec};
 
     const ID: SessionId = SessionId::Random([1; 12]);
 
     #[test]
-    fn a_named_scope_and_a_path_of_one_text_do_not_share_state() {
-        let mut keys = StateKeys::new([1; 16]);
-        let topic = TopicName::parse("a").unwrap();
-        let path = keys.get(ScopeRef::Path(topic.path(1)), None, topic);
-        assert_ne!(path, keys.get(ScopeRef::Named("a"), None, topic));
-    }
-
-    #[test]
-    fn the_key_asked_for_last_is_not_given_for_another() {
+    fn every_part_of_a_state_makes_another_key() {
         let name = |text| TopicName::parse(text).unwrap();
         let paths = ["a", "b"].map(|text| ScopeRef::Path(name(text).path(1)));
         let mut senders = std::vec![None];
         for kid in [KeyId::new([0; 4]), KeyId::new([1; 4])] {
             senders.extend([ID, SessionId::Random([8; 12])].map(|id| Some((kid, id))));
         }
-        let mut parts = Vec::new();
+        let keys = StateKeys::new([1; 16]);
+        let mut made = Vec::new();
+        // a named scope and a path of one text differ, too
         for scope in [paths[0], paths[1], ScopeRef::Named("a")] {
             for sender in &senders {
-                parts.extend(["a/b", "a/c"].map(|topic| (scope, *sender, name(topic))));
+                made.extend(["a/b", "a/c"].map(|topic| keys.get(scope, *sender, name(topic))));
             }
         }
-        let mut keys = StateKeys::new([1; 16]);
-        for last in &parts {
-            for (scope, sender, topic) in parts.iter().copied() {
-                let before = keys.get(last.0, last.1, last.2);
-                let asked = keys.get(scope, sender, topic);
-                assert_eq!(asked, keys.hash(scope, sender, topic));
-                assert_eq!(asked == before, (scope, sender, topic) == *last);
-            }
-        }
+        let different: BTreeSet<_> =
+            made.iter().map(|key| (key.scope, key.hash.upper, key.hash.lower)).collect();
+        assert_eq!(different.len(), made.len());
+        assert_eq!(keys.get(paths[0], senders[1], name("a/b")), made[2]);
     }
 }

@@ -170,7 +170,7 @@ impl ReplayTable {
     }
 
     pub(super) fn stream_key(
-        &mut self,
+        &self,
         scope: ScopeRef<'_>,
         kid: KeyId,
         id: SessionId,
@@ -179,7 +179,7 @@ impl ReplayTable {
         self.keys.get(scope, Some((kid, id)), topic)
     }
 
-    pub(super) fn record_key(&mut self, scope: ScopeRef<'_>, topic: TopicName<'_>) -> StateKey {
+    pub(super) fn record_key(&self, scope: ScopeRef<'_>, topic: TopicName<'_>) -> StateKey {
         self.keys.get(scope, None, topic)
     }
 
@@ -198,23 +198,20 @@ impl ReplayTable {
         self.stream(key).is_some() || self.stream_graves.get(key.scope, &key.hash.upper).is_some()
     }
 
-    /// One more than the highest counter of a stream, if there was any.
-    pub(super) fn next(&self, key: StateKey) -> Option<u32> {
-        self.stream(key).map(|stream| stream.window.next).filter(|next| *next > 0)
-    }
-
-    /// Enters an authentic message of a `window` or `fresh` rule.
+    /// Enters an authentic message of a `window` or `fresh` rule. Returns one more than the highest
+    /// counter of its stream before it, if there was any.
     pub(super) fn accept(
         &mut self,
         key: StateKey,
         message: &Authentic,
         fresh: bool,
-    ) -> Result<(), Rejected> {
+    ) -> Result<Option<u32>, Rejected> {
         // a refused message must not keep its window alive
         let live = self.streams.update(key.scope, &key.hash, |stream| {
+            let before = stream.window.next;
             let accepted = stream.window.accept(message);
             stream.lease.fresh = fresh;
-            (accepted, accepted.is_ok())
+            (accepted.map(|()| Some(before).filter(|next| *next > 0)), accepted.is_ok())
         });
         if let Some(accepted) = live {
             return accepted;
@@ -234,7 +231,7 @@ impl ReplayTable {
         self.stream_graves.remove(key.scope, &upper);
         self.streams.insert(key.scope, key.hash, stream);
         self.bury_streams(key.scope);
-        Ok(())
+        Ok(None)
     }
 
     /// Enters an authentic message of a `latest` rule.

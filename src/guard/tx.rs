@@ -11,6 +11,7 @@ use super::aad::AadBuffer;
 use super::leases::Leases;
 use super::outgoing::{Outgoing, Plan, SealError, Sealed};
 use super::own::Announce;
+use super::recent::{Memo, NoRule, Recent};
 use super::scopes::{Name, Scopes};
 use super::{Config, Outer, QoS, bound_topic, scope_of};
 use crate::keyring::{LiveKey, NoSealingKey};
@@ -82,6 +83,7 @@ pub struct GuardTx {
     scopes: Scopes<Sending>,
     leases: Leases,
     aad: AadBuffer,
+    recent: Option<Box<Recent>>,
 }
 
 /// What makes session IDs of this client differ from all others.
@@ -156,6 +158,7 @@ impl GuardTx {
             scopes: Scopes::new(),
             leases: Leases::default(),
             aad: AadBuffer::default(),
+            recent: None,
         }
     }
 
@@ -232,7 +235,9 @@ impl GuardTx {
     /// `ReconnectFirst`.
     pub fn plan(&self, message: &Outgoing<'_>) -> Result<Plan, SealError> {
         let config = Arc::clone(&self.config);
-        let decision = decide(&config, message)?;
+        let topic = TopicName::parse(message.topic).map_err(SealError::Topic)?;
+        let rule = config.policy.rule(topic).ok_or(SealError::Refused)?;
+        let decision = decide(&config, rule, topic, message)?;
         let link = decision.link;
         let Some(sealing) = decision.seal else {
             return Ok(Plan::Pass { link });
@@ -281,9 +286,9 @@ impl GuardTx {
     /// [`Sealed::link`]. One counter is spent if it was sealed.
     ///
     /// # Errors
-    /// [`SealError`] with the first that holds: `Topic`, `Property`, `DeletePayload`, `Refused`,
-    /// `NoLink`, `ClockNeeded`, `TtlNeedsTimestamp`, `RetainNeedsLatest`, `Suite`, `NoKey`, `SeveralKeys`,
-    /// `KeyCollision`; in compact form `NoSender`, `RollbackPossible`, `Lease`; `TooLarge`; in
+    /// [`SealError`] with the first that holds: `Topic`, `Refused`, `Property`, `DeletePayload`,
+    /// `NoLink`, `ClockNeeded`, `TtlNeedsTimestamp`, `RetainNeedsLatest`, `Suite`, `NoKey`,
+    /// `SeveralKeys`, `KeyCollision`; in compact form `NoSender`, `RollbackPossible`, `Lease`; `TooLarge`; in
     /// session form `NoEntropy`, `WillSealed`, `ReconnectFirst`. `out` is empty then, and no
     /// counter is spent.
     // SPEC §6, seal
@@ -291,19 +296,32 @@ impl GuardTx {
         out.clear();
         self.leave_parent_process();
         let config = Arc::clone(&self.config);
-        let decision = decide(&config, message)?;
+        let mut recent = self.recent.take().unwrap_or_default();
+        let known = recent.turn_to(&config.policy, message.topic).map_err(SealError::from);
+        let sealed = known.and_then(|known| self.seal_on(&config, known, message, out));
+        self.recent = Some(recent);
+        sealed
+    }
+
+    fn seal_on(
+        &mut self,
+        config: &Config,
+        (rule, topic, memo): (&Rule, TopicName<'_>, &mut Memo),
+        message: &Outgoing<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<Sealed, SealError> {
+        let decision = decide(config, rule, topic, message)?;
         let link = decision.link;
         let Some(sealing) = decision.seal else {
             out.extend_from_slice(message.payload);
             return Ok(Sealed { link, sealed: None, outer: decision.outer });
         };
         let len = sealing.plaintext_len(message.payload.len());
-        let name = sealing.name();
-        if self.scopes.get_mut(name).is_none() {
-            self.scopes.insert(name, Sending::new(sealing_key(&config, name)?));
-        }
-        // found at once: it is where the map looked last
-        let sending = self.scopes.get_mut(name).ok_or(SealError::NoKey)?;
+        let place = match memo.place {
+            Some(place) => place,
+            None => *memo.place.insert(self.find(config, sealing.name())?),
+        };
+        let sending = self.scopes.at_mut(place).ok_or(SealError::NoKey)?;
         let (keys, counter, total) = if sealing.compact {
             spend_compact(sending, &mut self.leases, &mut self.announce, &sealing, len)?
         } else {
@@ -317,6 +335,14 @@ impl GuardTx {
             return Err(too_large(sealing.rule, total));
         }
         Ok(Sealed { link, sealed: Some((id, counter)), outer: decision.outer })
+    }
+
+    /// Where the keys of a scope stand, now at the latest.
+    fn find(&mut self, config: &Config, name: Name<'_>) -> Result<usize, SealError> {
+        if self.scopes.get_mut(name).is_none() {
+            self.scopes.insert(name, Sending::new(sealing_key(config, name)?));
+        }
+        Ok(self.scopes.last_place())
     }
 
     /// A forked child shares memory with its parent: it must share neither
@@ -357,6 +383,15 @@ impl<E: fmt::Display> fmt::Display for RenewError<E> {
 }
 
 impl<E: fmt::Debug + fmt::Display> core::error::Error for RenewError<E> {}
+
+impl From<NoRule> for SealError {
+    fn from(none: NoRule) -> Self {
+        match none {
+            NoRule::Topic(error) => Self::Topic(error),
+            NoRule::Refused => Self::Refused,
+        }
+    }
+}
 
 /// The sender number to seal under in compact form, if that is allowed.
 // SPEC §2, compact form: suite 0x0003, or a store that cannot be rolled back
@@ -473,13 +508,16 @@ const fn place(link: Link) -> usize {
 
 /// Everything that is decided before a key is looked up.
 // SPEC §6, seal
-fn decide<'a>(config: &'a Config, message: &Outgoing<'a>) -> Result<Decision<'a>, SealError> {
-    let topic = TopicName::parse(message.topic).map_err(SealError::Topic)?;
+fn decide<'a>(
+    config: &Config,
+    rule: &'a Rule,
+    topic: TopicName<'a>,
+    message: &Outgoing<'a>,
+) -> Result<Decision<'a>, SealError> {
     property::check(message.properties).map_err(SealError::Property)?;
     if message.kind == Some(Kind::Delete) && !message.payload.is_empty() {
         return Err(SealError::DeletePayload);
     }
-    let rule = config.policy.rule(topic).ok_or(SealError::Refused)?;
     let link = config.links.publish_link(rule.transport()).ok_or(SealError::NoLink)?;
     let pass = Decision { link, seal: None, outer: Outer::All };
     match rule.payload() {

@@ -1,4 +1,5 @@
-//! Files: keys and policies as TOML texts, counters, messages that wait. Knows no network, no sessions and no clients.
+//! Files: keys and policies as TOML texts, counters, replay logs, messages that wait. Knows no
+//! network, no sessions and no clients.
 
 pub mod counter_file;
 #[cfg(feature = "serde")]
@@ -13,6 +14,8 @@ pub mod policy_file;
 mod position;
 #[cfg(any(feature = "serde", feature = "tls", feature = "store"))]
 pub(crate) mod private_file;
+#[cfg(feature = "store")]
+pub mod replay_file;
 #[cfg(feature = "serde")]
 mod section;
 

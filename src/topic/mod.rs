@@ -6,6 +6,8 @@ mod name;
 #[cfg(feature = "alloc")]
 pub(crate) use filter::OwnedFilter;
 pub use filter::{FilterError, TopicFilter};
+#[cfg(feature = "alloc")]
+pub(crate) use name::OwnedName;
 pub use name::{Levels, PathScope, TopicError, TopicName};
 
 /// Longest topic name or filter in bytes (MQTT 5.0 §1.5.4: a UTF-8 string has a u16 length).

@@ -32,6 +32,28 @@ pub enum TopicError {
     NotUtf8,
 }
 
+/// A name that is kept. Empty until it is set, which no name is.
+#[cfg(feature = "alloc")]
+#[derive(Debug, Default)]
+pub(crate) struct OwnedName(alloc::string::String);
+
+#[cfg(feature = "alloc")]
+impl OwnedName {
+    /// Keeps `name` in place of the one before, in the same memory.
+    pub(crate) fn set(&mut self, name: TopicName<'_>) {
+        self.0.clear();
+        self.0.push_str(name.0);
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn get(&self) -> Option<TopicName<'_>> {
+        (!self.0.is_empty()).then_some(TopicName(&self.0))
+    }
+}
+
 impl fmt::Display for TopicError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -7,10 +7,11 @@
 
 use std::hint::black_box;
 
-use mqtt_seal::guard::{Guard, GuardRx, GuardTx, Incoming, Outgoing};
+use mqtt_seal::guard::{Guard, GuardRx, GuardTx, Incoming, OpenError, Outgoing};
 use mqtt_seal::keyring::{Grant, Keyring};
 use mqtt_seal::message::{Opener, Sealer};
 use mqtt_seal::policy::{Link, Links, Policy, Rule};
+use mqtt_seal::replay::Rejected;
 use mqtt_seal::schedule;
 use mqtt_seal::secret::{ScopeKey, SharedKey};
 use mqtt_seal::session::{Entropy, NoEntropy};
@@ -27,6 +28,10 @@ const SERIES: u32 = 256;
 const SIZES: [usize; 2] = [64, 1_024];
 /// Bytes of a header in session form with a counter of two bytes.
 const HEADER_LEN: usize = 20;
+/// A byte of the key ID.
+const KID_AT: usize = 2;
+/// The counter's first byte, in session form; eight bytes are too many for one.
+const COUNTER_AT: usize = 18;
 const TOPIC: &str = "plant/line-3/press-7/temperature";
 const NOW: Option<u64> = Some(1_790_000_000_000);
 
@@ -89,6 +94,40 @@ fn suites(size: usize) {
     operations("pure", Suite::Aes256GcmSiv, size, &raw::Pure(aes_gcm_siv::Aes256GcmSiv::new(key)));
 }
 
+/// What a whole client takes for messages that are refused before any decryption.
+fn refusals(backend: &str, suite: Suite, size: usize) {
+    let payload = vec![b'x'; size];
+    let outgoing = Outgoing::new(TOPIC, &payload).at(NOW);
+    let (mut tx, mut rx) = guard(suite);
+    let mut out = Vec::new();
+    let seen = messages(|_| {
+        tx.seal(&outgoing, &mut out).unwrap();
+        out.clone()
+    });
+    let open = |rx: &mut GuardRx, bytes: &[u8], out: &mut Vec<u8>| {
+        rx.open(&Incoming::new(TOPIC, black_box(bytes), Link::Tcp).at(NOW), out)
+    };
+    for message in &seen {
+        open(&mut rx, message, &mut out).unwrap();
+    }
+    let with = |at: usize, change: fn(u8) -> u8| {
+        let mut changed = seen.clone();
+        changed.iter_mut().for_each(|message| message[at] = change(message[at]));
+        changed
+    };
+    let refused = [
+        ("seen", seen.clone(), OpenError::Rejected(Rejected::Duplicate)),
+        ("unknown", with(KID_AT, |byte| byte ^ 1), OpenError::UnknownKey),
+        ("malformed", with(COUNTER_AT, |byte| byte | 0xC0), OpenError::Malformed),
+    ];
+    for (name, mut messages, error) in refused {
+        series(&format!("{backend} {suite} {size} open.{name}"), |counter| {
+            let opened = open(&mut rx, at(&mut messages, counter), &mut out);
+            assert_eq!(black_box(opened).unwrap_err(), error);
+        });
+    }
+}
+
 /// Seals and opens at every depth: the AEAD alone, one scope, a whole client.
 fn operations(backend: &str, suite: Suite, size: usize, aead: &impl Raw) {
     let name = |operation: &str| format!("{backend} {suite} {size} {operation}");
@@ -136,6 +175,10 @@ fn operations(backend: &str, suite: Suite, size: usize, aead: &impl Raw) {
         let message = Incoming::new(TOPIC, at(&mut sealed, counter), Link::Tcp).at(NOW);
         black_box(rx.open(black_box(&message), black_box(&mut out)).unwrap());
     });
+    // before any decryption suites and lengths make no difference
+    if suite == Suite::ChaCha20Poly1305 && size == SIZES[0] {
+        refusals(backend, suite, size);
+    }
 }
 
 fn series(name: &str, mut operation: impl FnMut(u32)) {
