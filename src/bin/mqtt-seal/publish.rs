@@ -1,9 +1,11 @@
 //! `pub`: publishes, with the flags of mosquitto_pub.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
-use mqtt_seal::client::{Event, EventLoop};
+use mqtt_seal::client::{ClientError, Event, EventLoop, Ticket};
+use mqtt_seal::guard::QoS;
 use tokio::sync::{Notify, mpsc};
 
 use crate::encoding;
@@ -12,6 +14,8 @@ use crate::session::{self, Client, SessionArgs, warn};
 
 /// Lines of standard input that wait to be published.
 const LINES_WAITING: usize = 100;
+/// Messages whose acknowledgements are waited for while more are published.
+const UNACKNOWLEDGED: usize = 1_000;
 
 /// Publish, with the flags of mosquitto_pub
 #[derive(Debug, clap::Args)]
@@ -60,11 +64,9 @@ impl Args {
         let (client, events) = self.session.start()?;
         let up = Notify::new();
         let work = async {
-            // QoS 0 is dropped where there is no link
-            up.notified().await;
-            let sent = self.send(&client, single).await;
-            let ended = client.disconnect().await;
-            sent.and_then(|sent| ended.map(|()| sent))
+            let sent = self.send(&client, &up, single).await;
+            let left = client.disconnect().await;
+            sent.and_then(|sent| left.map(|()| sent))
         };
         tokio::select! {
             done = async { tokio::try_join!(work, self.watch(events, &up)) } => {
@@ -80,48 +82,81 @@ impl Args {
         }
     }
 
-    /// Hands everything over; returns how many messages that were.
-    async fn send(&self, client: &Client, single: Option<Vec<u8>>) -> Result<u64, Fault> {
-        let (topic, qos) = (self.topic.as_str(), self.session.qos());
+    /// Publishes everything, and waits for its end; returns how many messages that were.
+    async fn send(
+        &self,
+        client: &Client,
+        up: &Notify,
+        single: Option<Vec<u8>>,
+    ) -> Result<u64, Fault> {
         if let Some(payload) = single {
-            client.publish(topic, qos, self.retain, payload).await?;
+            if let Some(ticket) = self.hand_over(client, up, payload).await? {
+                ended(ticket.await)?;
+            }
             return Ok(1);
         }
         let mut lines = lines();
+        let mut tickets = VecDeque::new();
         let mut sent = 0_u64;
         while let Some(line) = lines.recv().await {
-            client.publish(topic, qos, self.retain, line).await?;
+            tickets.extend(self.hand_over(client, up, line).await?);
             sent = sent.saturating_add(1);
+            if tickets.len() > UNACKNOWLEDGED
+                && let Some(first) = tickets.pop_front()
+            {
+                ended(first.await)?;
+            }
+        }
+        for ticket in tickets {
+            ended(ticket.await)?;
         }
         Ok(sent)
     }
 
-    /// Watches the link until it ends.
+    /// Gives a message to its link, and returns what tells its end. One of QoS 0 has ended then;
+    /// without a link it was let go, and is given once more when there is one.
+    async fn hand_over(
+        &self,
+        client: &Client,
+        up: &Notify,
+        payload: Vec<u8>,
+    ) -> Result<Option<Ticket>, Fault> {
+        let (topic, qos) = (self.topic.as_str(), self.session.qos());
+        loop {
+            let ticket = client.publish(topic, qos, self.retain, payload.clone()).await?;
+            if qos != QoS::AtMostOnce {
+                return Ok(Some(ticket));
+            }
+            match ticket.await {
+                Err(ClientError::Dropped) => up.notified().await,
+                outcome => return ended(outcome).map(|()| None),
+            }
+        }
+    }
+
+    /// Watches the link until it ends. What becomes of messages, their tickets tell.
     async fn watch(&self, mut events: EventLoop, up: &Notify) -> Result<(), Fault> {
         let mut connected = false;
-        let mut failed = None;
         while let Some(event) = events.poll().await {
             match event {
                 Event::LinkUp { .. } => {
                     connected = true;
                     up.notify_one();
                 }
-                Event::Dropped { count, .. } => {
-                    let what = format!("{count} messages of QoS 0 were dropped");
-                    failed = Some(Fault::new(what, "publish with -q 1"));
-                }
                 Event::LinkDown { error, .. } if !connected => {
                     return Err(self.session.no_connection(&error));
                 }
                 Event::LinkDown { error, .. } => warn(&format!("{error}; connecting again")),
-                Event::PublishFailed { reason, .. } => {
-                    failed = Some(Fault::told(&reason, "see the broker's log"));
-                }
                 _ => {}
             }
         }
-        failed.map_or(Ok(()), Err)
+        Ok(())
     }
+}
+
+/// What a ticket told.
+fn ended(outcome: Result<(), ClientError>) -> Result<(), Fault> {
+    outcome.map_err(|error| Fault::told(&error, "see the broker's log"))
 }
 
 impl Source {

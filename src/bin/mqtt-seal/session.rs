@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use mqtt_seal::client::{EventLoop, LinkError, Refusal};
+use mqtt_seal::client::{EventLoop, LinkError, Refusal, Ticket};
 use mqtt_seal::guard::QoS;
 use mqtt_seal::policy::{Links, Payload};
 use mqtt_seal::session::Entropy;
@@ -127,9 +127,8 @@ impl Client {
         qos: QoS,
         retain: bool,
         payload: Vec<u8>,
-    ) -> Result<(), Fault> {
-        // what became of it, the event loop tells
-        ask!(self, publish(topic, qos, retain, payload)).map(drop)
+    ) -> Result<Ticket, Fault> {
+        ask!(self, publish(topic, qos, retain, payload))
     }
 
     pub(crate) async fn subscribe(&self, filter: &str, qos: QoS) -> Result<(), Fault> {
@@ -328,11 +327,16 @@ impl SessionArgs {
     }
 }
 
-/// Tells something that ends nothing.
+/// Warns of something that ends nothing.
 pub(crate) fn warn(text: &str) {
+    tell(&format!("warning: {text}"));
+}
+
+/// Tells something beside the output.
+pub(crate) fn tell(text: &str) {
     use std::io::Write as _;
     // nobody is left to be told of another error
-    let _ = writeln!(io::stderr().lock(), "warning: {text}");
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 fn random_id() -> Result<String, Fault> {

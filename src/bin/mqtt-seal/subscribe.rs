@@ -124,6 +124,8 @@ impl Args {
                 seen.rejected =
                     seen.rejected.saturating_add(u64::from(!rejected::is_harmless(reason)));
             }
+            // anyone on the way can say so: no line for whoever reads the messages
+            Event::Cleared { topic, .. } => session::tell(&format!("cleared: {topic}")),
             Event::LinkUp { .. } => seen.connected = true,
             Event::LinkDown { error, .. } if !seen.connected => {
                 return Err(self.session.no_connection(&error));
