@@ -142,11 +142,17 @@ fn what_is_wrong_with_a_key_file_is_told_without_its_keys() {
     ];
     for damaged in damaged {
         assert!(secrets.are_in(damaged.as_bytes()), "{damaged}");
+        // the copy has the mode without which nobody would look into it
         let file = folder.path().join("damaged.toml");
+        fs::copy(folder.path().join("keys.toml"), &file).unwrap();
         fs::write(&file, damaged).unwrap();
         let output = tool(folder.path(), "keys --keys damaged.toml").output().unwrap();
         assert!(!output.status.success());
-        secrets.assert_not_in(&both(output));
+        let told = both(output);
+        secrets.assert_not_in(&told);
+        // the place, by line and column
+        let place = Regex::new(r"damaged\.toml:\d+:\d+: ").unwrap();
+        assert!(place.is_match(&String::from_utf8_lossy(&told)), "{told:?}");
     }
 }
 
