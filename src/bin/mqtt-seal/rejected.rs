@@ -31,10 +31,7 @@ pub(crate) const fn fix(error: OpenError) -> &'static str {
 
 /// Whether it is rejected in the ordinary course of things, and nobody need care.
 pub(crate) const fn is_harmless(error: OpenError) -> bool {
-    matches!(
-        error,
-        OpenError::Cleared(_) | OpenError::Rejected(Rejected::Duplicate | Rejected::Own)
-    )
+    matches!(error, OpenError::Rejected(Rejected::Duplicate | Rejected::Own))
 }
 
 /// The failure of a command that opens one message.

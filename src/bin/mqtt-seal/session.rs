@@ -9,7 +9,7 @@ use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use mqtt_seal::client::{EventLoop, LinkError, Refusal, Ticket};
+use mqtt_seal::client::{ConfigError, EventLoop, LinkError, Refusal, Ticket};
 use mqtt_seal::guard::QoS;
 use mqtt_seal::policy::{Links, Payload};
 use mqtt_seal::session::Entropy;
@@ -165,7 +165,11 @@ impl SessionArgs {
             None => random_id()?,
         };
         let login = self.login.read()?;
-        let refused = |error| Fault::told(&error, "correct the options");
+        let refused = |error| match error {
+            // its last part is no remedy
+            ConfigError::WillTopic(_) => Fault::new(error.to_string(), "correct --will-topic"),
+            error => Fault::told(&error, "correct the options"),
+        };
         match self.protocol_version {
             Version::V4 => {
                 let options = self.options(
