@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::protocol::Version;
+use super::protocol::Version;
 
 pub(crate) const USAGE: &str =
     "usage: sensor [--count N] [--protocol v4|v5] [--tcp HOST:PORT --tls HOST:PORT --ca FILE]

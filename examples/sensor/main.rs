@@ -5,11 +5,12 @@
 //! With `--protocol v5` the clients speak MQTT 5.
 
 #![allow(
+    dead_code,
     clippy::print_stdout,
     clippy::print_stderr,
     clippy::std_instead_of_core,
     clippy::arithmetic_side_effects,
-    reason = "an example with std"
+    reason = "an example with std, and the command demo of the tool, which has another main"
 )]
 
 mod args;
@@ -45,7 +46,7 @@ struct Broker {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match start().await {
+    match start(std::env::args().skip(1)).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -55,8 +56,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn start() -> Result<bool, Box<dyn Error>> {
-    let args = Args::parse(std::env::args().skip(1))?;
+/// Runs what the arguments say; `true` if nothing is missing.
+pub(crate) async fn start(args: impl Iterator<Item = String>) -> Result<bool, Box<dyn Error>> {
+    let args = Args::parse(args)?;
     let broker = connect_to(&args).await?;
     match args.protocol {
         Version::V4 => run::<rumqttc_v4::V4>(&broker, args.count).await,

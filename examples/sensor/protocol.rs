@@ -6,8 +6,8 @@ use mqtt_seal::client::{AsyncClient, EventLoop};
 use mqtt_seal::guard::Guard;
 use mqtt_seal::{rumqttc_v4, rumqttc_v5};
 
-use crate::Broker;
-use crate::args::Address;
+use super::Broker;
+use super::args::Address;
 
 /// Messages that wait for a link before a publisher does.
 const QUEUE: usize = 100;

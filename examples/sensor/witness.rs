@@ -8,7 +8,7 @@ use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::time::timeout;
 
-use crate::args::Address;
+use super::args::Address;
 
 /// The first payload of every topic, as the broker passed it on.
 pub(crate) struct Witness {

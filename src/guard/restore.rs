@@ -104,7 +104,7 @@ impl ReplayTable {
         }
         for (scope, hash, stream) in self.streams.iter() {
             let window = Some((hash.lower, stream.window.clone()));
-            let row = Row::Stream { lease: stream.lease, window };
+            let row = Row::Stream { lease: stream.lease.with_past(&stream.window), window };
             journal.put(rows::stream_key(scope, hash.upper), &row);
         }
         for (scope, upper, grave) in self.record_graves.iter() {

@@ -77,9 +77,10 @@ impl Lease {
         Some(Self { end, ahead, ..self })
     }
 
-    /// Not below what a tombstone once covered.
-    fn at_least(self, floor: u32) -> Self {
-        if self.end < floor { Self { end: floor, ahead: 0, ..self } } else { self }
+    /// As it is written: never less than the tombstone covered that the stream was made from.
+    pub(super) fn with_past(self, window: &Window) -> Self {
+        let lease = Self { will: self.will || self.old_will, old_will: false, ..self };
+        if lease.end < window.floor { Self { end: window.floor, ahead: 0, ..lease } } else { lease }
     }
 
     /// What holds once both were written.
@@ -222,7 +223,8 @@ impl ReplayTable {
                 grave.check(message.counter())?;
                 // what the log has covers the tombstone, if everything in it was confirmed
                 let end = if self.manual { 0 } else { grave.floor };
-                let lease = Lease { end, ahead: 0, will: grave.will && !self.manual, fresh };
+                let will = grave.will && !self.manual;
+                let lease = Lease { end, ahead: 0, will, fresh, old_will: grave.will };
                 Stream { window: Window::after(*grave), lease }
             }
             None => Stream { window: Window::new(), lease: Lease { fresh, ..Lease::default() } },
@@ -270,11 +272,11 @@ impl ReplayTable {
     pub(super) fn promise(&mut self, key: StateKey, counter: u32) -> Option<Lease> {
         let journal = self.journal.as_mut()?;
         let lease = if let Some(stream) = self.streams.get(key.scope, &key.hash) {
-            stream.lease.for_counter(counter)?.at_least(stream.window.floor)
+            stream.lease.for_counter(counter)?.with_past(&stream.window)
         } else {
             // evicted meanwhile: what its tombstone covers was perhaps never written
             let grave = self.stream_graves.get(key.scope, &key.hash.upper)?;
-            Lease { end: grave.floor, ahead: 0, will: grave.will, fresh: false }
+            Lease { end: grave.floor, will: grave.will, ..Lease::default() }
         };
         let row = Row::Stream { lease, window: None };
         journal.put(rows::stream_key(key.scope, key.hash.upper), &row);

@@ -27,6 +27,18 @@ pub enum ScopeRef<'a> {
     Named(&'a str),
 }
 
+/// What a grant covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Covers<'a> {
+    /// Every scope of the realm.
+    Realm,
+    /// Every path scope at or below this path.
+    Node(PathScope<'a>),
+    /// This scope alone.
+    Scope(ScopeRef<'a>),
+}
+
 /// What a generation of keys may do. Everybody can open a generation before anybody seals with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -105,6 +117,11 @@ impl OwnedPath {
 
     fn get(&self) -> Option<PathScope<'_>> {
         PathScope::from_parts(&self.text, self.levels)
+    }
+
+    fn scope(&self) -> PathScope<'_> {
+        // what was a path scope is one again
+        self.get().unwrap_or(PathScope::REALM)
     }
 }
 
@@ -197,6 +214,24 @@ impl Grant {
     #[must_use]
     pub const fn state(&self) -> State {
         self.state
+    }
+
+    /// What the grant covers.
+    #[must_use]
+    pub fn covers(&self) -> Covers<'_> {
+        match &self.material {
+            Material::Root(_) => Covers::Realm,
+            Material::Node { path, .. } => Covers::Node(path.scope()),
+            Material::Path { path, .. } => Covers::Scope(ScopeRef::Path(path.scope())),
+            Material::Named { name, .. } => Covers::Scope(ScopeRef::Named(name)),
+        }
+    }
+
+    /// The KID of `scope` under the grant's suite, or else under `suite`. `None`: the grant does
+    /// not cover the scope.
+    #[must_use]
+    pub fn key_id(&self, scope: ScopeRef<'_>, suite: Suite) -> Option<KeyId> {
+        self.derive(scope, suite).map(|live| live.kid)
     }
 
     /// The scope key of `scope` under the grant's suite, or else under `suite`.

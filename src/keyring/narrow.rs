@@ -111,9 +111,9 @@ impl Grant {
     pub(crate) fn parts(&self) -> Parts<'_> {
         match &self.material {
             Material::Root(key) => Parts::Root(key),
-            Material::Node { path: own, key } => Parts::Node { path: own.parts(), key },
+            Material::Node { path: own, key } => Parts::Node { path: own.scope(), key },
             Material::Path { path: own, key } => {
-                Parts::Scope { scope: ScopeRef::Path(own.parts()), key }
+                Parts::Scope { scope: ScopeRef::Path(own.scope()), key }
             }
             Material::Named { name, key } => Parts::Scope { scope: ScopeRef::Named(name), key },
         }
@@ -126,11 +126,6 @@ impl Grant {
 }
 
 impl OwnedPath {
-    fn parts(&self) -> PathScope<'_> {
-        // what was a path scope is one again
-        self.get().unwrap_or(PathScope::REALM)
-    }
-
     fn again(&self) -> Self {
         Self { text: self.text.clone(), levels: self.levels }
     }

@@ -170,3 +170,21 @@ fn a_narrowed_grant_keeps_suite_generation_and_state_but_no_sender() {
     }
     assert!(wide.narrow_to_scope(ScopeRef::Named("n"), Suite::default()).is_none());
 }
+
+#[test]
+fn a_grant_tells_what_it_covers_and_names_its_keys() {
+    let shared = SharedKey::take(&mut [7; 32]);
+    let root = Grant::shared(&shared, "r").unwrap();
+    let plant = TopicName::parse("plant/a").unwrap();
+    let node = root.narrow_to_node(plant.path(1)).unwrap();
+    let scope = ScopeRef::Path(plant.path(2));
+    let one = root.narrow_to_scope(scope, Suite::default()).unwrap();
+    assert_eq!(root.covers(), Covers::Realm);
+    assert_eq!(node.covers(), Covers::Node(plant.path(1)));
+    assert_eq!(one.covers(), Covers::Scope(scope));
+    let kid = root.key_id(scope, Suite::default());
+    assert!(kid.is_some());
+    assert_eq!(node.key_id(scope, Suite::default()), kid);
+    assert_eq!(one.key_id(scope, Suite::default()), kid);
+    assert_eq!(node.key_id(ScopeRef::Named("temps"), Suite::default()), None);
+}

@@ -209,7 +209,9 @@ impl fmt::Display for RuleError {
                 f.write_str("carried_filter has a meaning only with topic_binding = \"carried\"")
             }
             Self::Pad => f.write_str("pad is a block of 1 to 65535 bytes"),
-            Self::MaxPacket => f.write_str("max_packet has room for a header and a tag: 74 bytes"),
+            Self::MaxPacket => {
+                f.write_str("max_packet has no room for a header and a tag: say 74 or more")
+            }
             Self::NotForReplay { setting, needs } => {
                 write!(f, "{setting} has a meaning only with {needs}: remove one of them")
             }

@@ -103,7 +103,7 @@ fn every_rule_error_says_what_to_do() {
         (Rule::sealed(["a"]).pad(0), "pad is a block of 1 to 65535 bytes"),
         (
             Rule::sealed(["a"]).max_packet(73),
-            "max_packet has room for a header and a tag: 74 bytes",
+            "max_packet has no room for a header and a tag: say 74 or more",
         ),
         (
             Rule::clear(["a"]).timestamp(true),

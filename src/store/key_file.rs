@@ -18,6 +18,7 @@
 //! not_after = 2027-03-31               # optional for retiring: its last day, in UTC
 //!                                      # or its last second, as in 2027-03-31T23:59:59Z
 //!                                      # or 1806537599, in Unix seconds
+//! created = 2026-01-31                 # optional: when the key was drawn, as a day or a moment
 //! key = "AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA="
 //! suite = "aes-256-gcm"                # optional for shared, root and node: for this suite alone
 //!
@@ -35,6 +36,10 @@
 //! key = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVpbXF1eX2A="
 //! name = "temps"                       # or a path, but not both
 //! suite = "chacha20-poly1305"          # required here
+//!
+//! [[allotted]]                         # in the file of an authority: a number that it gave away,
+//! sender = 8                           # which nobody is given again
+//! device = "pump-8"
 //! ```
 //!
 //! A path is a list of levels, since a level may be empty: `[]` is the whole realm, `[""]` the one
@@ -50,6 +55,7 @@ mod edit;
 mod entry;
 mod error;
 mod grant;
+mod ledger;
 mod share;
 mod write;
 
@@ -62,19 +68,20 @@ use zeroize::Zeroizing;
 pub use crate::schedule::RealmError;
 pub use edit::{EditError, KeyFile};
 pub use error::{GenerateError, KeyFault, KeyFileError, ReplaceKeyFileError, WriteKeyFileError};
+pub use ledger::{AllotError, MAX_DEVICE_LEN};
 pub use share::{Share, ShareError};
 pub use write::{replace, write_new};
 
 use super::position::Located;
 use super::private_file::{self, PrivateFileError};
-use super::section::{Section, document};
+use super::section::{Section, Setting, document};
 use crate::keyring::Keyring;
 use crate::schedule::check_realm;
 
 /// Longest key file in bytes: some thousand grants.
 pub const MAX_FILE_LEN: u64 = 1024 * 1024;
 
-const FILE_KEYS: &[&str] = &["realm", "grant"];
+const FILE_KEYS: &[&str] = &["realm", "grant", "allotted"];
 /// From this length on, what stands behind `key =` without quotes may be a key.
 const BARE_KEY_LEN: usize = 24;
 
@@ -186,7 +193,9 @@ fn from_text(text: &str) -> Parsed<KeyFile> {
     for section in sections {
         entries.push(grant::grant(section, realm, &entries)?);
     }
-    Ok(KeyFile { realm: realm.into(), entries })
+    let sections = document.get("allotted").map(Setting::sections).transpose()?;
+    let allotted = ledger::allotted(&sections.unwrap_or_default())?;
+    Ok(KeyFile { realm: realm.into(), entries, allotted })
 }
 
 /// `text` with what stands behind `key =` in a line overwritten by as many characters that do not

@@ -82,6 +82,11 @@ impl Mosquitto {
         String::from_utf8_lossy(&fs::read(self.file("log")).unwrap_or_default()).into_owned()
     }
 
+    /// The file that [`log`](Self::log) reads.
+    pub(crate) fn log_file(&self) -> PathBuf {
+        self.file("log")
+    }
+
     /// Blocks until the broker has logged `text`.
     pub(crate) fn wait_for_log(&self, text: &str) {
         wait_until(text, || self.log(), || self.log().contains(text));

@@ -315,3 +315,41 @@ fn debug_of_a_claim_shows_no_payload() {
     let text = format!("{opened:?}");
     assert!(text.contains("payload_len: 16") && !text.contains("109"), "{text}");
 }
+
+/// A receiver that confirms by hand, on `log`, with room for one window.
+fn small(rule: &RuleBuilder, log: &mut MemoryLog) -> GuardRx {
+    let limits = ReplayLimits { windows: 1, ..ReplayLimits::default() };
+    let guard = guard(rule).with_replay_limits(limits);
+    let (_, mut rx) = guard.with_replay_log(log, Prefer::NoReplay).unwrap().split();
+    rx.confirm_manually();
+    rx
+}
+
+#[test]
+fn what_was_confirmed_before_a_stream_was_evicted_stays_refused_over_all_stops() {
+    let rule = Rule::sealed(["#"]);
+    let mut will = Outgoing::new("a/b", b"gone");
+    will.kind = Some(crate::wire::Kind::Will);
+    for message in [Outgoing::new("a/b", b"27"), will] {
+        let (mut tx, mut log) = (pair(&rule).0, MemoryLog::default());
+        tx.connected("x");
+        let bytes = seal(&mut tx, &message);
+        let others: Vec<_> = (0..100).map(|_| seal(&mut tx, &Outgoing::new("a/b", b""))).collect();
+        let mut rx = small(&rule, &mut log);
+        let receipt = open(&mut rx, at(NOW), &bytes).unwrap().receipt.unwrap();
+        log.write(&rx.confirm(receipt)).unwrap();
+        // an unclean stop leaves a tombstone, from which the next message makes a window
+        let mut rx = small(&rule, &mut log);
+        open(&mut rx, at(NOW), &others[80]).unwrap();
+        log.write(&rx.stop()).unwrap();
+        // after a clean stop and an unclean one
+        drop(small(&rule, &mut log));
+        let mut rx = small(&rule, &mut log);
+        assert_eq!(verdict(&mut rx, at(NOW), &bytes), Err(Rejected::TooOld));
+        // and where another message of the stream is confirmed
+        let receipt = open(&mut rx, at(NOW), &others[90]).unwrap().receipt.unwrap();
+        log.write(&rx.confirm(receipt)).unwrap();
+        let mut rx = small(&rule, &mut log);
+        assert_eq!(verdict(&mut rx, at(NOW), &bytes), Err(Rejected::TooOld));
+    }
+}

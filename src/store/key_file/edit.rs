@@ -7,6 +7,7 @@ use std::path::Path;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::entry::{self, Entry};
+use super::ledger::Allotted;
 use super::{GenerateError, KeyFileError, from_path, from_text};
 use crate::keyring::{Grant, Keyring, Parts, State};
 use crate::schedule::check_realm;
@@ -38,6 +39,7 @@ pub struct KeyFile {
     pub(super) realm: String,
     /// Not empty, and without contradictions.
     pub(super) entries: Vec<Entry>,
+    pub(super) allotted: Vec<Allotted>,
 }
 
 /// Why a key file stays as it was.
@@ -110,7 +112,7 @@ impl KeyFile {
     /// [`GenerateError::Realm`]; [`GenerateError::NoEntropy`] if `entropy` fails.
     pub fn generate(realm: &str, entropy: &mut impl Entropy) -> Result<Self, GenerateError> {
         let entry = fresh(realm, entropy)?;
-        Ok(Self { realm: realm.into(), entries: vec![entry] })
+        Ok(Self { realm: realm.into(), entries: vec![entry], allotted: Vec::new() })
     }
 
     /// The file that `text` is. `text` is wiped and empty afterwards, as by [`super::parse`].
@@ -169,7 +171,7 @@ impl KeyFile {
         let newest = newest.ok_or(EditError::NoSharedKey)?;
         let greatest = self.grants().map(Grant::generation).max().unwrap_or_default();
         let generation = greatest.checked_add(1).ok_or(EditError::NoNextGeneration)?;
-        let Entry { shared, mut grant } =
+        let Entry { shared, mut grant, created } =
             fresh(&self.realm, entropy).map_err(|error| match error {
                 GenerateError::NoEntropy(error) => EditError::NoEntropy(error),
                 // not reached: the realm was checked when the file was made
@@ -183,7 +185,7 @@ impl KeyFile {
         }
         let grant = grant.with_generation(generation).with_state(State::Pending);
         self.entries = entry::again(self.entries.iter(), 1);
-        self.entries.push(Entry { shared, grant });
+        self.entries.push(Entry { shared, grant, created });
         Ok(generation)
     }
 
@@ -235,7 +237,7 @@ impl KeyFile {
         Ok(())
     }
 
-    fn check_generation(&self, generation: u32) -> Result<(), EditError> {
+    pub(super) fn check_generation(&self, generation: u32) -> Result<(), EditError> {
         let known = self.grants().any(|grant| grant.generation() == generation);
         known.then_some(()).ok_or(EditError::UnknownGeneration { generation })
     }
@@ -247,7 +249,7 @@ fn fresh(realm: &str, entropy: &mut impl Entropy) -> Result<Entry, GenerateError
     entropy.fill(&mut key).map_err(GenerateError::NoEntropy)?;
     let key = SharedKey::take(&mut key);
     let grant = Grant::shared(&key, realm).map_err(GenerateError::Realm)?;
-    Ok(Entry { grant, shared: Some(key) })
+    Ok(Entry { grant, shared: Some(key), created: None })
 }
 
 impl fmt::Debug for KeyFile {

@@ -12,6 +12,8 @@ use crate::secret::{KEY_LEN, SharedKey};
 pub(super) struct Entry {
     pub(super) shared: Option<SharedKey>,
     pub(super) grant: Grant,
+    /// When the key was drawn, in Unix seconds.
+    pub(super) created: Option<u64>,
 }
 
 impl Entry {
@@ -39,7 +41,8 @@ impl Entry {
     /// The same entry again.
     pub(super) fn again(&self) -> Self {
         let again = |key: &SharedKey| SharedKey::take(&mut Zeroizing::new(*key.expose()));
-        Self { shared: self.shared.as_ref().map(again), grant: self.grant.again() }
+        let shared = self.shared.as_ref().map(again);
+        Self { shared, grant: self.grant.again(), created: self.created }
     }
 
     /// Whether both are for the same, in whatever generation.

@@ -162,6 +162,10 @@ pub enum KeyFault {
     NotAfterUnused,
     /// The sender number is not in 0..=1,073,741,823.
     Sender,
+    /// An earlier device has the sender number.
+    SenderTwice,
+    /// The name of a device is empty, too long or contains a control character.
+    Device,
     /// An earlier grant is for the same and has the same generation.
     SameGeneration,
     /// An earlier grant is for the same and is active in another generation.
@@ -248,6 +252,12 @@ impl KeyFault {
             }
             Self::Sender => {
                 "a sender has a number from 0 to 1073741823: write the one that was allotted"
+            }
+            Self::SenderTwice => {
+                "an earlier device has this sender number: give back a backup of the file"
+            }
+            Self::Device => {
+                "the name of a device has 1 to 64 bytes and no control characters: choose another"
             }
             Self::SameGeneration => {
                 "an earlier grant for the same has this generation: remove one of them"

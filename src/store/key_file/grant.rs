@@ -16,8 +16,18 @@ use crate::store::section::{Section, Setting};
 use crate::topic::{MAX_TOPIC_LEN, PathScope};
 use crate::wire::SenderNumber;
 
-const KEYS: &[&str] =
-    &["kind", "generation", "state", "not_after", "sender", "key", "path", "name", "suite"];
+const KEYS: &[&str] = &[
+    "kind",
+    "generation",
+    "state",
+    "not_after",
+    "sender",
+    "created",
+    "key",
+    "path",
+    "name",
+    "suite",
+];
 const KINDS: &[&str] = &["shared", "root", "node", "scope"];
 const STATES: &[&str] = &["pending", "active", "retiring"];
 
@@ -51,7 +61,9 @@ pub(super) fn grant(section: Section<'_>, realm: &str, earlier: &[Entry]) -> Par
         grant = grant.with_sender(sender);
     }
     let grant = grant.with_generation(generation).with_state(state);
-    let entry = Entry { shared: shared_key, grant };
+    let created =
+        section.get("created").map(|setting| setting.moment(Unit::Seconds)).transpose()?;
+    let entry = Entry { shared: shared_key, grant, created };
     match entry.contradicts(earlier) {
         None => Ok(entry),
         Some(contradiction) => {
@@ -89,7 +101,7 @@ fn state(section: Section<'_>) -> Parsed<State> {
 }
 
 // SPEC §2, "SND"
-fn sender(setting: Setting<'_>) -> Parsed<SenderNumber> {
+pub(super) fn sender(setting: Setting<'_>) -> Parsed<SenderNumber> {
     let number = u32::try_from(setting.number()?).ok();
     let number = number.and_then(SenderNumber::new);
     number.ok_or_else(|| Located::new(setting.at, KeyFault::Sender))

@@ -98,7 +98,7 @@ impl KeyFile {
     /// The file of a device that is to have `shares`: for each of them its keys in every generation
     /// of this file, in the state that the generation has here, and nothing more. With `sender` the
     /// device can seal in compact form; the number must never have been given to another sender
-    /// below the same grants, which is for the authority to remember.
+    /// below the same grants: [`KeyFile::allot`] gives one and remembers it.
     ///
     /// ```
     /// use mqtt_seal::keyring::ScopeRef;
@@ -140,7 +140,7 @@ impl KeyFile {
                     Some(sender) => grant.with_sender(sender),
                     None => grant,
                 };
-                enter(&mut entries, Entry { shared: None, grant }, number)?;
+                enter(&mut entries, Entry { shared: None, grant, created: None }, number)?;
             }
             if !covered {
                 return Err(ShareError::NotCovered { share: number });
@@ -149,7 +149,7 @@ impl KeyFile {
         if entries.is_empty() {
             return Err(ShareError::Nothing);
         }
-        Ok(Self { realm: self.realm.clone(), entries })
+        Ok(Self { realm: self.realm.clone(), entries, allotted: Vec::new() })
     }
 }
 

@@ -10,6 +10,7 @@ use std::{format, string::ToString, vec};
 
 mod disk;
 mod edit;
+mod ledger;
 mod replace;
 mod secrets;
 mod share;
@@ -145,7 +146,7 @@ fn a_broken_file_names_place_fault_and_remedy() {
         ("realm = \"\"", "1:1: ", NONE),
         ("realm = \"\"\ngrant = []", "2:9: ", NONE),
         ("relm = \"\"", "1:1: ", "unknown key: did you mean \"realm\"?"),
-        ("realm = \"\"\nversion = 2", "2:1: ", "unknown key: use realm or grant"),
+        ("realm = \"\"\nversion = 2", "2:1: ", "unknown key: use realm, grant or allotted"),
         (
             "realm = \"\"\n[grant]",
             "2:1: ",
@@ -180,7 +181,7 @@ fn a_broken_grant_names_place_fault_and_remedy() {
         (
             "kind = \"root\"\nowner = 1",
             "7:1: ",
-            "unknown key: use kind, generation, state, not_after, sender, key, path, name \
+            "unknown key: use kind, generation, state, not_after, sender, created, key, path, name \
              or suite",
         ),
         (

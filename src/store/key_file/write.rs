@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::edit::KeyFile;
 use super::entry::Entry;
+use super::ledger::Allotted;
 use super::{KeyFileError, MAX_FILE_LEN, ReplaceKeyFileError, WriteKeyFileError, check_file};
 use crate::keyring::{Parts, ScopeRef, State};
 use crate::secret::KEY_LEN;
@@ -182,9 +183,10 @@ fn is_too_long(text: &str) -> bool {
 pub(super) fn text(file: &KeyFile) -> Zeroizing<String> {
     let head = format!("{HEAD}realm = {}\n", quoted(&file.realm));
     let heads: Vec<String> = file.entries.iter().map(settings).collect();
+    let tail: String = file.allotted.iter().map(allotted).collect();
     // room for all of it, so that no copy stays behind
     let key_len = ENCODED_LEN.saturating_add(BEFORE_KEY.len()).saturating_add(BEHIND_KEY.len());
-    let len = heads.iter().fold(head.len(), |len, settings| {
+    let len = heads.iter().fold(head.len().saturating_add(tail.len()), |len, settings| {
         len.saturating_add(settings.len()).saturating_add(key_len)
     });
     let mut text = Zeroizing::new(String::with_capacity(len));
@@ -197,7 +199,12 @@ pub(super) fn text(file: &KeyFile) -> Zeroizing<String> {
             text.push_str(part);
         }
     }
+    text.push_str(&tail);
     text
+}
+
+fn allotted(Allotted { sender, device }: &Allotted) -> String {
+    format!("\n[[allotted]]\nsender = {}\ndevice = {}\n", sender.get(), quoted(device))
 }
 
 /// The settings of a grant before its key; those that have their defaults are left out.
@@ -222,6 +229,9 @@ fn settings(entry: &Entry) -> String {
     }
     if let Some(sender) = grant.sender() {
         line("sender", &sender.get().to_string());
+    }
+    if let Some(second) = entry.created {
+        line("created", &second.to_string());
     }
     match grant.parts() {
         Parts::Root(_) => {}

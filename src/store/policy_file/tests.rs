@@ -223,11 +223,15 @@ fn a_broken_setting_names_place_fault_and_remedy() {
         ("pad = 99999999999999999999999", "4:7: ", "pad is a block of 1 to 65535 bytes"),
         ("pad = 1.0", "4:7: ", "pad has the wrong type: write a whole number"),
         ("timestamp = 1", "4:13: ", "timestamp has the wrong type: write true or false"),
-        ("max_packet = 73", "4:14: ", "max_packet has room for a header and a tag: 74 bytes"),
+        (
+            "max_packet = 73",
+            "4:14: ",
+            "max_packet has no room for a header and a tag: say 74 or more",
+        ),
         (
             "max_packet = -99999999999999999999999",
             "4:14: ",
-            "max_packet has room for a header and a tag: 74 bytes",
+            "max_packet has no room for a header and a tag: say 74 or more",
         ),
     ];
     for (lines, place, message) in cases {

@@ -1,0 +1,62 @@
+//! Changes of a key file: one at a time, whole or not at all, the old file kept. Knows no command.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use mqtt_seal::store::key_file::{self, KeyFile};
+
+use crate::fault::Fault;
+use crate::moment;
+
+/// Changes the key file at `path` by `edit`, and returns what that gave and where the old file is
+/// kept. Changes by other processes wait, so that no number is given twice. On an error the file is
+/// as it was.
+pub(crate) fn change<T>(
+    path: &Path,
+    edit: impl FnOnce(&mut KeyFile) -> Result<T, Fault>,
+) -> Result<(T, PathBuf), Fault> {
+    let read = |path: &Path| KeyFile::read(path);
+    // before anything is created beside a file that is not there
+    read(path).map_err(|error| Fault::told(&error, "check the path"))?;
+    let target = fs::canonicalize(path).map_err(|error| refused(path, &error))?;
+    let _lock = lock(&target)?;
+    let mut file = read(path).map_err(|error| Fault::told(&error, "check the path"))?;
+    let outcome = edit(&mut file)?;
+    let backup = backup(&target)?;
+    key_file::replace(path, &file).map_err(|error| Fault::told(&error, "check the folder"))?;
+    Ok((outcome, backup))
+}
+
+/// Keeps others from changing the file while the handle lives. A file of its own, since the key
+/// file is replaced by another.
+fn lock(target: &Path) -> Result<File, Fault> {
+    let path = beside(target, "lock");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&path).map_err(|error| refused(&path, &error))?;
+    file.lock().map_err(|error| refused(&path, &error))?;
+    Ok(file)
+}
+
+/// Keeps the file under a second name, with the time in it. It is the same file, so its owner alone
+/// can read it still, and no key is copied.
+fn backup(target: &Path) -> Result<PathBuf, Fault> {
+    let path = beside(target, &format!("{}.bak", moment::stamp()?));
+    fs::hard_link(target, &path).map_err(|error| refused(&path, &error))?;
+    Ok(path)
+}
+
+fn beside(target: &Path, extension: &str) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(".");
+    name.push(extension);
+    name.into()
+}
+
+fn refused(path: &Path, error: &io::Error) -> Fault {
+    let what = format!("{}: cannot be written, {}", path.display(), error.kind());
+    Fault::new(what, "check the folder and its permissions")
+}

@@ -1,0 +1,71 @@
+//! Moments as people write them, in UTC. Knows no files.
+
+use std::time::SystemTime;
+
+use time::format_description::FormatItem;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime, UtcDateTime};
+
+use crate::fault::Fault;
+
+const DAY: &[FormatItem<'_>] = format_description!("[year]-[month]-[day]");
+/// Fit for a file name, and in the order of time.
+const STAMP: &[FormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]-[minute]-[second].[subsecond digits:3]Z");
+const SECONDS_OF_A_DAY: u64 = 86_400;
+
+/// Now, in Unix milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Now, in Unix seconds.
+pub(crate) fn now() -> u64 {
+    now_ms() / 1_000
+}
+
+/// The day of a moment in Unix seconds.
+pub(crate) fn day(second: u64) -> String {
+    let second = i64::try_from(second).ok();
+    let moment = second.and_then(|second| OffsetDateTime::from_unix_timestamp(second).ok());
+    moment.and_then(|moment| moment.format(DAY).ok()).unwrap_or_else(|| "?".into())
+}
+
+/// Now, as part of a file name.
+pub(crate) fn stamp() -> Result<String, Fault> {
+    let unknown = |_| Fault::new("the clock cannot be read", "set it");
+    UtcDateTime::now().format(STAMP).map_err(unknown)
+}
+
+/// Whole days from a moment in Unix seconds until now.
+pub(crate) fn age_in_days(second: u64) -> u64 {
+    now().saturating_sub(second) / SECONDS_OF_A_DAY
+}
+
+/// The last second of a day that is written as `2027-03-31`.
+pub(crate) fn end_of_day(text: &str) -> Result<u64, String> {
+    let wrong = || "write a day as 2027-03-31".to_owned();
+    let next = Date::parse(text, DAY).ok().and_then(Date::next_day).ok_or_else(wrong)?;
+    let start = u64::try_from(next.midnight().assume_utc().unix_timestamp()).ok();
+    start.and_then(|start| start.checked_sub(1)).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_ends_with_its_last_second() {
+        assert_eq!(end_of_day("2027-03-31"), Ok(1_806_537_599));
+        assert_eq!(day(1_806_537_599), "2027-03-31");
+        assert_eq!(day(1_806_537_600), "2027-04-01");
+    }
+
+    #[test]
+    fn what_is_no_day_is_refused() {
+        for text in ["2027-02-29", "31.3.2027", "", "1969-12-30"] {
+            assert!(end_of_day(text).is_err(), "{text}");
+        }
+    }
+}

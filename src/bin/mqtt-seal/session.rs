@@ -1,0 +1,386 @@
+//! A connection to a broker, as the flags of mosquitto_pub and mosquitto_sub name it. What of the
+//! client's interface the tool uses is here alone.
+
+mod login;
+
+use core::time::Duration;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use mqtt_seal::client::{ConfigError, EventLoop, LinkError, Refusal, Ticket};
+use mqtt_seal::guard::QoS;
+use mqtt_seal::policy::{Links, Payload};
+use mqtt_seal::session::Entropy;
+use mqtt_seal::tls::{SpkiPin, TlsConfig};
+use mqtt_seal::{Guard, Keyring, Policy, rumqttc_v4, rumqttc_v5};
+use rumqttc::v5;
+
+use crate::fault::Fault;
+use crate::files::{KeysArg, PolicyArg};
+use login::{Login, LoginArgs};
+
+/// IANA: mqtt and secure-mqtt.
+const TCP_PORT: u16 = 1883;
+const TLS_PORT: u16 = 8883;
+/// Messages that wait to be sent.
+const QUEUE: usize = 100;
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(crate) struct SessionArgs {
+    /// The broker
+    #[arg(short = 'h', long, default_value = "localhost")]
+    host: String,
+    /// Its port; 1883, or 8883 with TLS
+    #[arg(short, long)]
+    port: Option<u16>,
+    /// The client ID; without, a random one
+    #[arg(short, long)]
+    id: Option<String>,
+    #[command(flatten)]
+    login: LoginArgs,
+    /// Let user name and password travel over plain TCP, where anyone on the way reads them
+    #[arg(long)]
+    danger_credentials_in_clear: bool,
+    /// Seconds between signs of life
+    #[arg(short, long, default_value_t = 60)]
+    keepalive: u16,
+    /// Quality of service
+    #[arg(short, long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=2))]
+    qos: u8,
+    /// Keep the session at the broker; not there yet
+    #[arg(short = 'c', long, hide = true)]
+    disable_clean_session: bool,
+    /// The version of MQTT
+    #[arg(short = 'V', long, default_value = "mqttv311")]
+    protocol_version: Version,
+    /// Connect by TLS, to a broker whose certificate one of these CAs signed
+    #[arg(long, value_name = "FILE")]
+    cafile: Option<PathBuf>,
+    /// The same, with all .pem, .crt and .der files of a folder
+    #[arg(long, value_name = "FOLDER")]
+    capath: Option<PathBuf>,
+    /// Connect by TLS, and trust whom this system trusts; the default on port 8883
+    #[arg(long)]
+    tls_use_os_certs: bool,
+    /// Connect by TLS, to a broker with this public key; beside a CA or alone
+    #[arg(long)]
+    pin: Vec<SpkiPin>,
+    /// This client's certificate, for brokers that ask for one
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its private key
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// What the broker publishes here when this client is cut off
+    #[arg(long, value_name = "TOPIC")]
+    will_topic: Option<String>,
+    /// Its payload
+    #[arg(long, requires = "will_topic", default_value = "", hide_default_value = true)]
+    will_payload: String,
+    /// Its quality of service
+    #[arg(long, requires = "will_topic", default_value_t = 0)]
+    #[arg(value_parser = clap::value_parser!(u8).range(..=2))]
+    will_qos: u8,
+    /// Whether the broker is to retain it
+    #[arg(long, requires = "will_topic")]
+    will_retain: bool,
+    #[command(flatten)]
+    keys: KeysArg,
+    #[command(flatten)]
+    policy: PolicyArg,
+    /// Print help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: (),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Version {
+    #[value(name = "mqttv311", alias = "311")]
+    V4,
+    #[value(name = "mqttv5", alias = "5")]
+    V5,
+}
+
+/// What asks the broker. Both versions have the same calls.
+pub(crate) enum Client {
+    V4(rumqttc_v4::AsyncClient),
+    V5(rumqttc_v5::AsyncClient),
+}
+
+macro_rules! ask {
+    ($client:expr, $call:ident($($argument:expr),*)) => {
+        match $client {
+            Self::V4(client) => client.$call($($argument),*).await,
+            Self::V5(client) => client.$call($($argument),*).await,
+        }
+        .map_err(|error| Fault::told(&error, "name another, or see mqtt-seal policy explain"))
+    };
+}
+
+impl Client {
+    pub(crate) async fn publish(
+        &self,
+        topic: &str,
+        qos: QoS,
+        retain: bool,
+        payload: Vec<u8>,
+    ) -> Result<Ticket, Fault> {
+        ask!(self, publish(topic, qos, retain, payload))
+    }
+
+    pub(crate) async fn subscribe(&self, filter: &str, qos: QoS) -> Result<(), Fault> {
+        ask!(self, subscribe(filter, qos))
+    }
+
+    pub(crate) async fn ack(&self, message: &mqtt_seal::client::Message) -> Result<(), Fault> {
+        ask!(self, ack(message))
+    }
+
+    pub(crate) async fn disconnect(&self) -> Result<(), Fault> {
+        ask!(self, disconnect())
+    }
+}
+
+impl SessionArgs {
+    pub(crate) const fn qos(&self) -> QoS {
+        qos(self.qos)
+    }
+
+    /// Connects. Needs a tokio runtime.
+    pub(crate) fn start(&self) -> Result<(Client, EventLoop), Fault> {
+        if self.disable_clean_session {
+            let what = "sessions that outlive their connection are not there yet";
+            return Err(Fault::usage(what, "leave out -c, and stay connected with QoS 1 or 2"));
+        }
+        let tls = self.tls()?;
+        let links = if tls.is_some() { Links::Tls } else { Links::Tcp };
+        let (policy, keyring) = self.protection()?;
+        let guard = Guard::new(policy, keyring, links)
+            .map_err(|error| Fault::told(&error, "see that the system has entropy"))?;
+        let id = match &self.id {
+            Some(id) => id.clone(),
+            None => random_id()?,
+        };
+        let login = self.login.read()?;
+        let refused = |error| match error {
+            // its last part is no remedy
+            ConfigError::WillTopic(_) => Fault::new(error.to_string(), "correct --will-topic"),
+            error => Fault::told(&error, "correct the options"),
+        };
+        match self.protocol_version {
+            Version::V4 => {
+                let options = self.options(
+                    rumqttc_v4::ClientOptions::new(),
+                    self.v4(id, login),
+                    tls.as_ref(),
+                );
+                let client = rumqttc_v4::AsyncClient::new(guard, options, QUEUE);
+                client.map(|(client, events)| (Client::V4(client), events)).map_err(refused)
+            }
+            Version::V5 => {
+                let options = self.options(
+                    rumqttc_v5::ClientOptions::new(),
+                    self.v5(id, login),
+                    tls.as_ref(),
+                );
+                let client = rumqttc_v5::AsyncClient::new(guard, options, QUEUE);
+                client.map(|(client, events)| (Client::V5(client), events)).map_err(refused)
+            }
+        }
+    }
+
+    fn options<M>(
+        &self,
+        options: mqtt_seal::client::ClientOptions<M>,
+        mqtt: M,
+        tls: Option<&TlsConfig>,
+    ) -> mqtt_seal::client::ClientOptions<M> {
+        let options = match tls {
+            Some(tls) => options.tls(mqtt, tls),
+            None => options.tcp(mqtt),
+        };
+        if self.danger_credentials_in_clear {
+            options.danger_credentials_on_plain_link()
+        } else {
+            options
+        }
+    }
+
+    /// Without a key file, a policy that seals nothing is enough.
+    fn protection(&self) -> Result<(Policy, Keyring), Fault> {
+        let policy = self.policy.read()?;
+        let clear = policy.rules().iter().all(|rule| rule.payload() == Payload::Clear);
+        if clear && !self.keys.keys.exists() {
+            return Ok((policy, Keyring::default()));
+        }
+        if !self.keys.keys.exists() {
+            let what = format!("{}: there is no such key file", self.keys.keys.display());
+            let fix = "name it with --keys or MQTT_SEAL_KEYS, or make one with mqtt-seal keygen; \
+                       for payloads in clear, name a policy that says so with --policy";
+            return Err(Fault::new(what, fix));
+        }
+        Ok((policy, self.keys.read()?.keyring()))
+    }
+
+    fn port(&self, tls: bool) -> u16 {
+        self.port.unwrap_or(if tls { TLS_PORT } else { TCP_PORT })
+    }
+
+    fn uses_tls(&self) -> bool {
+        let named = self.cafile.is_some() || self.capath.is_some() || self.cert.is_some();
+        named || self.tls_use_os_certs || !self.pin.is_empty() || self.port == Some(TLS_PORT)
+    }
+
+    fn tls(&self) -> Result<Option<TlsConfig>, Fault> {
+        if !self.uses_tls() {
+            return Ok(None);
+        }
+        let mut builder = TlsConfig::builder();
+        let ca = self.cafile.is_some() || self.capath.is_some();
+        for path in self.cafile.iter().cloned().chain(self.ca_files()?) {
+            builder = builder.ca_file(path);
+        }
+        for pin in &self.pin {
+            builder = builder.pin(*pin);
+        }
+        builder = match (ca, self.pin.is_empty()) {
+            _ if self.tls_use_os_certs => builder.system_roots(),
+            (false, true) => builder.system_roots(),
+            (false, false) => builder.verify_by_pin_alone(),
+            (true, _) => builder,
+        };
+        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
+            builder = builder.client_cert(cert, key);
+        }
+        builder.build().map(Some).map_err(|error| Fault::told(&error, "correct the options"))
+    }
+
+    fn ca_files(&self) -> Result<Vec<PathBuf>, Fault> {
+        let Some(folder) = &self.capath else {
+            return Ok(Vec::new());
+        };
+        let unreadable = |error: io::Error| {
+            let what = format!("{}: cannot be read, {}", folder.display(), error.kind());
+            Fault::new(what, "name a folder with CA certificates")
+        };
+        let mut files = Vec::new();
+        for entry in fs::read_dir(folder).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if matches!(extension, Some("pem" | "crt" | "der")) {
+                files.push(path);
+            }
+        }
+        if files.is_empty() {
+            let what = format!("{}: there is no .pem, .crt or .der file", folder.display());
+            return Err(Fault::new(what, "name a folder with CA certificates"));
+        }
+        Ok(files)
+    }
+
+    fn v4(&self, id: String, login: Option<Login>) -> rumqttc::MqttOptions {
+        let mut mqtt = rumqttc::MqttOptions::new(id, &self.host, self.port(self.uses_tls()));
+        mqtt.set_keep_alive(Duration::from_secs(self.keepalive.into()));
+        if let Some((name, password)) = login {
+            mqtt.set_credentials(name, password.as_str());
+        }
+        if let Some(topic) = &self.will_topic {
+            let (payload, qos) = (self.will_payload.as_bytes(), qos(self.will_qos).into());
+            mqtt.set_last_will(rumqttc::LastWill::new(topic, payload, qos, self.will_retain));
+        }
+        mqtt
+    }
+
+    fn v5(&self, id: String, login: Option<Login>) -> v5::MqttOptions {
+        let mut mqtt = v5::MqttOptions::new(id, &self.host, self.port(self.uses_tls()));
+        mqtt.set_keep_alive(Duration::from_secs(self.keepalive.into()));
+        if let Some((name, password)) = login {
+            mqtt.set_credentials(name, password.as_str());
+        }
+        if let Some(topic) = &self.will_topic {
+            let (payload, qos) = (self.will_payload.as_bytes(), qos(self.will_qos).into());
+            let will = v5::mqttbytes::v5::LastWill::new(
+                topic.as_str(),
+                payload.to_vec(),
+                qos,
+                self.will_retain,
+                None,
+            );
+            mqtt.set_last_will(will);
+        }
+        mqtt
+    }
+
+    /// The failure of a connection that cannot be made.
+    pub(crate) fn no_connection(&self, error: &LinkError) -> Fault {
+        let port = self.port(self.uses_tls());
+        let fix = match error {
+            LinkError::Certificate(_) | LinkError::Tls(_) => {
+                format!("see mqtt-seal certs check {}:{port} --ca FILE", self.host)
+            }
+            LinkError::Refused(Refusal::Credentials | Refusal::NotAuthorized) => {
+                "check user name and password, and the broker's lists".into()
+            }
+            LinkError::Refused(_) => "see the broker's log".into(),
+            _ => "check host and port, and that a broker listens there with TLS or without".into(),
+        };
+        Fault::new(format!("{}:{port}: {error}", self.host), fix)
+    }
+}
+
+/// Warns of something that ends nothing.
+pub(crate) fn warn(text: &str) {
+    tell(&format!("warning: {text}"));
+}
+
+/// Tells something beside the output.
+pub(crate) fn tell(text: &str) {
+    use std::io::Write as _;
+    // nobody is left to be told of another error
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+fn random_id() -> Result<String, Fault> {
+    let mut random = [0; 32];
+    let filled = getrandom::SysRng.fill(&mut random);
+    filled.map_err(|error| Fault::told(&error, "see that the system has entropy"))?;
+    let [a, b, c, d, ..] = random;
+    Ok(format!("mqtt-seal-{}", base16ct::lower::encode_string(&[a, b, c, d])))
+}
+
+const fn qos(level: u8) -> QoS {
+    match level {
+        0 => QoS::AtMostOnce,
+        1 => QoS::AtLeastOnce,
+        _ => QoS::ExactlyOnce,
+    }
+}
+
+/// Runs what a command does with a broker.
+pub(crate) fn run(work: impl Future<Output = Result<(), Fault>>) -> Result<(), Fault> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Fault::new(format!("no threads, {}", error.kind()), "free some resources")
+    })?;
+    let outcome = runtime.block_on(work);
+    // a thread that reads standard input may never end
+    runtime.shutdown_background();
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_those_of_mqtt() {
+        use rumqttc::QoS as Level;
+        let levels = [Level::AtMostOnce, Level::AtLeastOnce, Level::ExactlyOnce];
+        for (number, level) in (0..).zip(levels) {
+            assert_eq!(Level::from(qos(number)), level);
+        }
+    }
+}
