@@ -235,6 +235,7 @@ async fn stored_message_without_a_rule_is_told_and_stays_for_a_start_that_has_on
     let (writer, mut events) = AsyncClient::new(guard, durable("writer", 1, &copy), 10).unwrap();
     let failed = wait_for(&mut events, |event| match event {
         Event::StaysStored { topic, reason, .. } => Some((topic, reason)),
+        Event::PublishFailed { topic, .. } => panic!("{topic} was given up"),
         _ => None,
     });
     assert_eq!(failed.await, ("clear/a".into(), SealError::Refused));
