@@ -12,7 +12,7 @@ use std::path::Path;
 
 use mqtt_seal::guard::{Guard, OpenError, QoS, SealError};
 use mqtt_seal::keyring::{Grant, Keyring};
-use mqtt_seal::policy::{Link, Links, Policy, Rule, Transport};
+use mqtt_seal::policy::{Link, Links, Policy, Replay, Rule, Transport};
 use mqtt_seal::replay::{Rejected, Verdict};
 use mqtt_seal::rumqttc_v4::{AsyncClient, ClientError, ClientOptions, Event, EventLoop, Message};
 use mqtt_seal::secret::SharedKey;
@@ -223,7 +223,7 @@ async fn stored_message_opens_once_however_often_it_is_sent() {
 }
 
 #[tokio::test]
-async fn stored_message_without_a_rule_is_given_up_and_told() {
+async fn stored_message_without_a_rule_is_told_and_stays_for_a_start_that_has_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outbox");
     let (writer, _events) = client(durable("writer", 1, &path));
@@ -234,10 +234,16 @@ async fn stored_message_without_a_rule_is_given_up_and_told() {
     let guard = guard_of(Policy::new(vec![sealed]));
     let (writer, mut events) = AsyncClient::new(guard, durable("writer", 1, &copy), 10).unwrap();
     let failed = wait_for(&mut events, |event| match event {
-        Event::PublishFailed { topic, reason, .. } => Some((topic, reason)),
+        Event::StaysStored { topic, reason, .. } => Some((topic, reason)),
         _ => None,
     });
-    assert_eq!(failed.await, ("clear/a".into(), ClientError::Seal(SealError::Refused)));
+    assert_eq!(failed.await, ("clear/a".into(), SealError::Refused));
+    writer.disconnect().await.unwrap();
+    while soon(events.poll()).await.is_some() {}
+    assert_eq!(OutboxFile::open(&copy).unwrap().waiting().unwrap(), 1);
+    let (_certs, broker) = broker();
+    let (writer, mut events) = client(durable("writer", broker.tcp_port(), &copy));
+    link_up(&mut events).await;
     writer.disconnect().await.unwrap();
     while soon(events.poll()).await.is_some() {}
     assert_eq!(OutboxFile::open(&copy).unwrap().waiting().unwrap(), 0);
@@ -380,6 +386,18 @@ async fn deletion_is_authentic_if_sealed_and_told_apart_if_not() {
     both.subscribe("sealed/a", QoS::AtLeastOnce).await.unwrap();
     both.publish("clear/b", QoS::AtLeastOnce, false, "").await.unwrap();
     assert_eq!(message(&mut events).await.topic, "clear/b");
+}
+
+#[tokio::test]
+async fn first_command_after_the_start_is_fresh() {
+    let (_certs, broker) = broker();
+    let rule = Rule::sealed(["command/#"]).replay(Replay::Fresh).timestamp(true);
+    let policy = Policy::new(vec![rule.transport(Transport::Tcp).build().unwrap()]);
+    let options = options("both", broker.tcp_port());
+    let (both, mut events) = AsyncClient::new(guard_of(policy), options, 10).unwrap();
+    subscribed(&both, &mut events, "command/#").await;
+    both.publish("command/a", QoS::AtLeastOnce, false, MARKER).await.unwrap();
+    assert_eq!(message(&mut events).await.delivery.verdict, Some(Verdict::Fresh));
 }
 
 #[tokio::test]

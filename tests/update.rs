@@ -13,13 +13,16 @@ use std::collections::BTreeMap;
 
 use mqtt_seal::guard::{self, Guard, Incoming, Outgoing};
 use mqtt_seal::keyring::{Grant, Keyring, State};
+use mqtt_seal::message::Opener;
 use mqtt_seal::peer::{
     Authenticated, Authority, BrokerName, Device, Enrolled, Hop, Names, PeerId, PeerKey, Record,
 };
 use mqtt_seal::policy::{Link, Links, Policy, Rule};
 use mqtt_seal::replay::Rejected;
+use mqtt_seal::schedule;
 use mqtt_seal::secret::SharedKey;
 use mqtt_seal::session::{Entropy, NoEntropy};
+use mqtt_seal::suite::Suite;
 use mqtt_seal::topic::TopicName;
 use mqtt_seal::update::{
     AckDue, AckError, Entry, KeyState, OpenError, PublishError, Publisher, Received, Receiver,
@@ -438,4 +441,59 @@ fn dates_decide_when_a_key_seals_and_opens() {
     assert_eq!(snapshot.next_date(EPOCH), Some(EPOCH + 10_000));
     assert_eq!(snapshot.next_date(EPOCH + 10_000), Some(EPOCH + 21_000));
     assert_eq!(snapshot.next_date(EPOCH + 21_000), None);
+}
+
+#[test]
+fn a_run_under_another_pairwise_key_is_not_heard() {
+    let mut node = Node::new("device-1", 1, None);
+    let run = pairwise_run("device-1", 2, 50);
+    assert_eq!(node.receiver.attested(&run), Err(WrongRun::OtherDevice));
+}
+
+#[test]
+fn an_update_that_is_refused_does_not_stand_in_the_way_of_the_next() {
+    // sealed while the authority's clock was a day ahead, and repeated by the broker
+    let (mut five, mut seven) = (vec![], vec![]);
+    let ahead = EPOCH + 86_400_000;
+    let publish = |serial, now, out: &mut Vec<u8>| {
+        let update = snapshot(serial, &[]);
+        publisher("d", 1).publish(&update, now, &mut Counting(serial), &[], out).unwrap();
+    };
+    publish(5, ahead, &mut five);
+    publish(7, EPOCH, &mut seven);
+    let mut node = Node::new("d", 1, Some(snapshot(6, &[])));
+    let topic = topics("d");
+    let refused = node.receiver.open(topic.keys(), &five, true, None).unwrap_err();
+    assert_eq!(refused, UpdateError::RolledBack { serial: 5, least: 6 });
+    // what is taken and not stored leaves no trace either
+    drop(node.receiver.open(topic.keys(), &seven, true, None).unwrap());
+    let next = node.receiver.open(topic.keys(), &seven, true, None).unwrap();
+    assert!(matches!(next, Received::New(_)), "{next:?}");
+}
+
+#[test]
+fn two_publishers_of_one_process_share_no_session_under_constant_randomness() {
+    let sealed = [3, 4].map(|serial| {
+        let mut out = vec![];
+        let update = snapshot(serial, &[]);
+        publisher("d", 1).publish(&update, EPOCH, &mut Counting(0), &[], &mut out).unwrap();
+        out
+    });
+    assert_ne!(sealed[0][6..18], sealed[1][6..18]);
+}
+
+#[test]
+fn an_update_is_sealed_as_the_format_says() {
+    let mut out = vec![];
+    let update = snapshot(2, &[]);
+    publisher("d", 1).publish(&update, EPOCH, &mut Counting(0), &[], &mut out).unwrap();
+    let root = schedule::root(&key(1), REALM).unwrap();
+    let suite = Suite::ChaCha20Poly1305Commit;
+    let scope = schedule::named_scope(&root, "$device/d", suite);
+    let mut opener = Opener::<1>::new(scope, suite).unwrap();
+    let topic = topics("d");
+    let name = TopicName::parse(topic.keys()).unwrap();
+    let opened = opener.open_in_place(name, &mut out).unwrap();
+    assert_eq!(opened.payload, &update.encode()[..]);
+    assert_eq!(opened.inner.timestamp, Some(EPOCH));
 }

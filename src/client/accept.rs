@@ -10,7 +10,6 @@ use tokio::task::AbortHandle;
 
 use super::entry::Entry;
 use super::error::ClientError;
-use super::event::Event;
 use super::guards::now;
 use super::handle::Shared;
 use super::journal::Kept;
@@ -78,8 +77,8 @@ impl Shared {
         Ok(ticket)
     }
 
-    /// Gives what was stored before this start to its links, in order; what none takes is given
-    /// up.
+    /// Gives what was stored before this start to its links, in order; what none takes stays
+    /// stored.
     pub(super) fn take_up(&self, kept: Vec<Kept>) {
         let Some(journal) = &self.journal else {
             return;
@@ -90,11 +89,7 @@ impl Shared {
             match self.lane_of_topic(&entry.topic) {
                 // a link that has ended leaves it where it is stored
                 Ok(lane) => drop(lane.pass(entry)),
-                Err(reason) => {
-                    let (topic, reason) = (entry.topic.clone(), ClientError::Seal(reason));
-                    self.inbox.push_or_miss(Event::PublishFailed { topic, reason });
-                    entry.end(Err(reason));
-                }
+                Err(reason) => self.inbox.push_or_miss(entry.fail(ClientError::Seal(reason))),
             }
         }
     }

@@ -8,6 +8,7 @@ use std::vec::Vec;
 use tokio::time::Instant;
 
 use super::event::Receipt;
+use super::log::Mark;
 use super::protocol::ServerLimits;
 use crate::guard::QoS;
 
@@ -18,8 +19,8 @@ pub(super) struct Connection<R> {
     pub(super) since: Option<Instant>,
     /// What the broker asks to stay within.
     pub(super) limits: ServerLimits,
-    /// Acknowledgements that the client had no room for yet.
-    pub(super) acks: VecDeque<(u16, QoS)>,
+    /// Acknowledgements that wait for the replay log, or for room in the client.
+    pub(super) acks: VecDeque<(u16, QoS, Mark)>,
     /// Messages that are not acknowledged, by packet ID: their numbers.
     pub(super) open: HashMap<u16, u64>,
     /// Whether DISCONNECT was handed over.
@@ -61,12 +62,12 @@ impl<R> Connection<R> {
         self.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Queues the acknowledgement of a message, once, and only on the connection that it came by:
+    /// Queues the acknowledgement of a message, for when the replay log is at `mark`: once, and only on the connection that it came by:
     /// another one's packet IDs belong to other messages.
-    pub(super) fn acknowledge(&mut self, receipt: Receipt) {
+    pub(super) fn acknowledge(&mut self, receipt: Receipt, mark: Mark) {
         if self.open.get(&receipt.id) == Some(&receipt.number) {
             self.open.remove(&receipt.id);
-            self.acks.push_back((receipt.id, receipt.qos));
+            self.acks.push_back((receipt.id, receipt.qos, mark));
         }
     }
 }

@@ -7,6 +7,7 @@ use std::vec::Vec;
 use zeroize::Zeroizing;
 
 use super::error::ClientError;
+use super::event::Event;
 use super::journal::Row;
 use super::properties::Attached;
 use super::protocol::{Publish, ServerLimits, publish_len};
@@ -14,6 +15,7 @@ use super::room::Place;
 use super::ticket::{Teller, Ticket};
 use crate::guard::{GuardTx, Outgoing, QoS, SealError};
 use crate::policy::Link;
+use crate::wire::header::{Header, KeyId, SessionId};
 use crate::wire::inner::Kind;
 use crate::wire::property::Property;
 
@@ -87,6 +89,28 @@ impl Entry {
         if let Some(teller) = self.teller {
             teller.tell(outcome);
         }
+    }
+
+    /// It could not be sent. Returns what is told of it: if it is stored and only the guard is in
+    /// the way, it stays stored.
+    pub(super) fn fail(self, reason: ClientError) -> Event {
+        let topic = self.topic.clone();
+        match reason {
+            ClientError::Seal(reason) if self.row.is_some() => Event::StaysStored { topic, reason },
+            reason => {
+                self.end(Err(reason));
+                Event::PublishFailed { topic, reason }
+            }
+        }
+    }
+
+    /// Key and session that it is sealed under, if it is.
+    pub(super) fn session(&self) -> Option<(KeyId, SessionId)> {
+        let Body::Ready(bytes) = &self.body else {
+            return None;
+        };
+        let (header, _) = Header::parse(bytes).ok()?;
+        Some((header.kid, header.id))
     }
 
     /// Its properties one by one, as [`Entry::outgoing`] takes them.

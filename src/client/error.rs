@@ -5,7 +5,7 @@ use core::fmt;
 use std::io;
 
 use super::reply::ReplyError;
-use crate::guard::{QoS, SealError};
+use crate::guard::{QoS, RestoreError, SealError};
 use crate::policy::{Link, SubscribeError};
 use crate::topic::{FilterError, TopicError};
 
@@ -57,8 +57,10 @@ pub enum ConfigError {
     },
     /// There is no tokio runtime to run the links on.
     NoRuntime,
-    /// No thread can be started for the durable outbox.
+    /// No thread can be started for the durable outbox or the replay log.
     NoThread(io::ErrorKind),
+    /// The rows of the replay log are no good.
+    ReplayLog(RestoreError),
 }
 
 impl fmt::Display for ConfigError {
@@ -95,7 +97,10 @@ impl fmt::Display for ConfigError {
                 write!(f, "the keep-alive of the {link} link is above 65535 seconds: shorten it")
             }
             Self::NoRuntime => f.write_str("no tokio runtime is running: start the client in one"),
-            Self::NoThread(kind) => write!(f, "no thread for the durable outbox: {kind}"),
+            Self::NoThread(kind) => {
+                write!(f, "no thread for the durable outbox or the replay log: {kind}")
+            }
+            Self::ReplayLog(error) => error.fmt(f),
         }
     }
 }
@@ -293,6 +298,8 @@ pub enum LinkError {
     OutOfStep,
     /// The broker broke the rules of MQTT.
     Protocol,
+    /// The replay log failed: the link ends, and no other connection is made.
+    ReplayLog,
 }
 
 /// Why a broker ends a connection (MQTT 5.0 §3.14.2.1), as far as that calls for different
@@ -406,6 +413,9 @@ impl fmt::Display for LinkError {
                  the connection is made anew",
             ),
             Self::Protocol => f.write_str("the broker broke the rules of mqtt"),
+            Self::ReplayLog => {
+                f.write_str("the replay log failed: mend it, and start the client anew")
+            }
         }
     }
 }

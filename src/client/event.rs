@@ -9,7 +9,7 @@ use std::vec::Vec;
 
 use super::error::{ClientError, LinkError};
 use super::properties::Properties;
-use crate::guard::{Delivery, GuardEvent, OpenError, QoS};
+use crate::guard::{Delivery, GuardEvent, OpenError, QoS, SealError};
 use crate::policy::Link;
 use crate::wire::header::SenderNumber;
 use crate::wire::inner::Kind;
@@ -108,6 +108,22 @@ pub enum Event {
     OutboxFailed {
         /// What the operating system says.
         kind: io::ErrorKind,
+    },
+    /// A stored message has no rule, link or key to be sent by, at a start or since: it stays stored
+    /// for the next.
+    #[non_exhaustive]
+    StaysStored {
+        /// Its topic.
+        topic: String,
+        /// Why.
+        reason: SealError,
+    },
+    /// The replay log failed. From now on nothing is delivered and nothing acknowledged: all links
+    /// end.
+    #[non_exhaustive]
+    ReplayLogFailed {
+        /// What the log says.
+        error: Box<dyn Error + Send + Sync>,
     },
     /// No counters could be reserved for a sender number in compact form. It is tried again when a
     /// message needs them.

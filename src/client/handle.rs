@@ -14,6 +14,7 @@ use super::guards::Guards;
 use super::inbox::Inbox;
 use super::journal::Journal;
 use super::link::Command;
+use super::log::Mark;
 use super::properties::Attached;
 use super::protocol::subscribe_len;
 use super::ticket::Ticket;
@@ -266,15 +267,15 @@ impl<V> AsyncClient<V> {
 
     /// The application has dealt with a message: a repetition of a sealed one counts as a
     /// duplicate from now on, where it would have been delivered again before, and the broker need
-    /// not send it again. The broker is told nothing at `QoS` 0, a second time, or if the
+    /// not send it again. It is told when the replay log, if there is one, knows. The broker is told nothing at `QoS` 0, a second time, or if the
     /// connection that the message came by is gone.
     ///
     /// # Errors
     /// [`ClientError::Closed`].
     pub async fn ack(&self, message: &Message) -> Result<(), ClientError> {
-        self.confirm(message);
+        let mark = self.confirm(message);
         match self.receipt_lane(message) {
-            Some((lane, receipt)) => lane.send(Command::Acknowledge(receipt)).await,
+            Some((lane, receipt)) => lane.send(Command::Acknowledge(receipt, mark)).await,
             None => Ok(()),
         }
     }
@@ -284,19 +285,17 @@ impl<V> AsyncClient<V> {
     /// # Errors
     /// [`ClientError::Full`], [`ClientError::Closed`].
     pub fn try_ack(&self, message: &Message) -> Result<(), ClientError> {
-        self.confirm(message);
+        let mark = self.confirm(message);
         match self.receipt_lane(message) {
-            Some((lane, receipt)) => lane.try_send(Command::Acknowledge(receipt)),
+            Some((lane, receipt)) => lane.try_send(Command::Acknowledge(receipt, mark)),
             None => Ok(()),
         }
     }
 
     // before the broker is told: what it repeats after that is no news
-    fn confirm(&self, message: &Message) {
-        if let Some(receipt) = message.delivery.receipt {
-            // without a replay log there is nothing to write
-            let _ = self.shared.guards.rx().confirm(receipt);
-        }
+    fn confirm(&self, message: &Message) -> Mark {
+        let confirm = |receipt| self.shared.guards.rx().confirm(receipt);
+        message.delivery.receipt.map(confirm).unwrap_or_default()
     }
 
     /// Accepts nothing more; sends what was accepted, waits for its acknowledgement, and takes
@@ -347,7 +346,9 @@ impl EventLoop {
         Self { inbox, shared, auto_ack, delivered: None }
     }
 
-    /// The next event; `None` when the client was disconnected and every link has ended.
+    /// The next event; `None` when the client was disconnected, every link has ended and the replay
+    /// log is closed. Acknowledge messages before the poll that finds the end: the log is not told of
+    /// later ones.
     ///
     /// Cancel safe: an event is given out once, and not lost if the future is dropped.
     pub async fn poll(&mut self) -> Option<Event> {
@@ -355,10 +356,15 @@ impl EventLoop {
             && let Some(lane) = self.shared.lane(receipt.link)
         {
             // a link that has ended needs no acknowledgement
-            let _ = lane.send(Command::Acknowledge(receipt)).await;
+            let _ = lane.send(Command::Acknowledge(receipt, Mark::default())).await;
         }
         self.delivered = None;
-        let event = self.inbox.next().await;
+        let mut event = self.inbox.next().await;
+        if event.is_none() {
+            // every link has ended, and the application has seen everything
+            self.shared.guards.close_log().await;
+            event = self.inbox.next().await;
+        }
         if self.auto_ack
             && let Some(Event::Message(message)) = &event
         {

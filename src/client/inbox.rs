@@ -76,6 +76,12 @@ impl Inbox {
         let _ = self.push_within(event, self.capacity);
     }
 
+    /// Adds an event that must not get lost for want of polling; `false` if there is no room for a
+    /// message even so, which is counted.
+    pub(super) fn push(&self, event: Event) -> bool {
+        self.push_within(event, self.capacity.saturating_add(MAX_EXCESS))
+    }
+
     /// Counts a message of `QoS` 0 that is not sent.
     pub(super) fn dropped(&self) {
         let mut state = self.state();
@@ -150,10 +156,9 @@ impl Feed {
         self.inbox.state().queue.len() < self.inbox.capacity
     }
 
-    /// Adds an event that must not get lost for want of polling; `false` if there is no room for a
-    /// message even so, which is counted.
+    /// As [`Inbox::push`].
     pub(super) fn push(&self, event: Event) -> bool {
-        self.inbox.push_within(event, self.inbox.capacity.saturating_add(MAX_EXCESS))
+        self.inbox.push(event)
     }
 
     /// Adds an event, or counts it if the queue is full.

@@ -224,11 +224,10 @@ impl Keeper {
             Err(error) => Err((entry, error)),
         };
         let outcome = passed.map_err(|(entry, reason)| {
+            let event = entry.fail(reason);
             if answer.is_none() {
-                let topic = entry.topic.clone();
-                let _ = self.feed.push(Event::PublishFailed { topic, reason });
+                let _ = self.feed.push(event);
             }
-            entry.end(Err(reason));
             reason
         });
         if let Some(answer) = answer {

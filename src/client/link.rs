@@ -1,5 +1,5 @@
 //! One link as a task: connects, hands over, passes on, and begins again when a connection is
-//! lost. Holds no lock across an await.
+//! lost. Of locks it holds across an await only its turn at the replay log.
 
 mod receive;
 
@@ -20,6 +20,7 @@ use super::event::{Event, Receipt};
 use super::guards::{Guards, now};
 use super::inbox::Feed;
 use super::journal::Share;
+use super::log::{LogFailed, Mark, Progress};
 use super::outbox::{Item, Outbox};
 use super::protocol::{Dial, Input, Network, Request, Requests, ServerLimits};
 use super::room::Room;
@@ -31,9 +32,15 @@ use crate::session::LeaseError;
 /// What a client handle asks of a link.
 #[derive(Debug)]
 pub(super) enum Command {
-    Subscribe { filter: String, qos: QoS },
-    Unsubscribe { filter: String },
-    Acknowledge(Receipt),
+    Subscribe {
+        filter: String,
+        qos: QoS,
+    },
+    Unsubscribe {
+        filter: String,
+    },
+    /// Once the replay log has what the mark says.
+    Acknowledge(Receipt, Mark),
     Disconnect,
 }
 
@@ -60,6 +67,8 @@ pub(super) struct Parts<D> {
 pub(super) struct Worker<D> {
     parts: Parts<D>,
     subscriptions: Subscriptions,
+    /// How far the replay log is.
+    log: Progress,
     /// Messages that came in, over all connections.
     received: u64,
     /// Counters that the next message waits for.
@@ -81,6 +90,7 @@ enum End {
 impl<D: Dial> Worker<D> {
     pub(super) fn new(parts: Parts<D>) -> Self {
         Self {
+            log: parts.guards.progress(),
             parts,
             subscriptions: Subscriptions::default(),
             received: 0,
@@ -91,9 +101,15 @@ impl<D: Dial> Worker<D> {
         }
     }
 
-    /// Runs until the client is disconnected and everything accepted is acknowledged.
+    /// Runs until the client is disconnected and everything accepted is acknowledged, or until the
+    /// replay log fails.
     pub(super) async fn run(mut self) {
+        let begun = self.parts.guards.rx().asked_for();
+        let _ = self.log.until(begun).await;
         while !self.is_done() {
+            if self.log.has_ended() {
+                return self.lost(LinkError::ReplayLog);
+            }
             let (error, lived) = match self.dial() {
                 Ok((requests, network)) => {
                     let mut connection = Connection::new(requests);
@@ -104,6 +120,9 @@ impl<D: Dial> Worker<D> {
                 }
                 Err(error) => (LinkError::Will(error), Duration::ZERO),
             };
+            if error == LinkError::ReplayLog {
+                continue;
+            }
             self.lost(error);
             let pause = self.parts.backoff.pause(lived);
             self.rest(pause).await;
@@ -186,11 +205,11 @@ impl<D: Dial> Worker<D> {
                 Ok(Input::Disconnected) if connection.parting => return End::Finished,
                 // rumqttc tells of one that it does not send when a broker breaks the rules
                 Ok(Input::Disconnected) => Err(LinkError::Protocol),
-                Ok(input) => self.handle(connection, input),
+                Ok(input) => self.handle(connection, input).await,
                 Err(error) => {
                     for input in network.remainder() {
                         // out of step or not: the connection is lost in any case
-                        let _ = self.handle(connection, input);
+                        let _ = self.handle(connection, input).await;
                     }
                     Err(error)
                 }
@@ -225,6 +244,9 @@ impl<D: Dial> Worker<D> {
                 Some(command) = commands.recv() => self.obey(connection, command),
                 entry = entries.recv(), if more => self.take(entry),
                 renewed = finished(&mut self.renewal) => self.renewed(renewed),
+                more = self.log.more() => if more.is_err() {
+                    return Some(Err(LinkError::ReplayLog));
+                },
             }
         }
     }
@@ -235,7 +257,7 @@ impl<D: Dial> Worker<D> {
             return self.note(command);
         }
         match command {
-            Command::Acknowledge(receipt) => connection.acknowledge(receipt),
+            Command::Acknowledge(receipt, mark) => connection.acknowledge(receipt, mark),
             Command::Subscribe { filter, qos } => {
                 self.subscriptions.add(&filter, qos);
                 self.parts.outbox.push_request(Item::Subscribe { filter, qos });
@@ -256,7 +278,7 @@ impl<D: Dial> Worker<D> {
                 self.subscriptions.remove(&filter);
                 self.unsubscribed(filter);
             }
-            Command::Acknowledge(_) => {}
+            Command::Acknowledge(..) => {}
             Command::Disconnect => self.close(),
         }
     }
@@ -270,7 +292,9 @@ impl<D: Dial> Worker<D> {
 
     /// Gives the client everything that it and the window have room for.
     fn hand_over(&mut self, connection: &mut Connection<D::Requests>) -> Result<(), LinkError> {
-        while let Some(&(id, qos)) = connection.acks.front() {
+        while let Some(&(id, qos, mark)) = connection.acks.front()
+            && self.log.has(mark)
+        {
             let acknowledge = Request::Acknowledge { id, qos };
             if connection.requests.request(acknowledge).is_err() {
                 return Ok(());
@@ -279,7 +303,7 @@ impl<D: Dial> Worker<D> {
         }
         self.hand_over_items(&connection.requests, connection.limits)?;
         self.parts.renewals.renew_soon();
-        if self.is_done() && !connection.parting {
+        if self.is_done() && connection.acks.is_empty() && !connection.parting {
             connection.parting = connection.requests.request(Request::Disconnect).is_ok();
         }
         Ok(())
@@ -338,9 +362,7 @@ impl<D: Dial> Worker<D> {
     fn report_failure(&self, item: Option<Item>, reason: ClientError) {
         match item {
             Some(Item::Publish(entry)) => {
-                let topic = entry.topic.clone();
-                let _ = self.parts.feed.push(Event::PublishFailed { topic, reason });
-                entry.end(Err(reason));
+                let _ = self.parts.feed.push(entry.fail(reason));
             }
             Some(Item::Subscribe { filter, .. }) => {
                 let link = self.parts.link;
@@ -350,7 +372,7 @@ impl<D: Dial> Worker<D> {
         }
     }
 
-    fn handle(
+    async fn handle(
         &mut self,
         connection: &mut Connection<D::Requests>,
         input: Input,
@@ -360,7 +382,7 @@ impl<D: Dial> Worker<D> {
                 connection.limits = limits;
                 self.connected(connection, session_present);
             }
-            Input::Received(received) => return self.receive(connection, &received),
+            Input::Received(received) => return self.receive(connection, &received).await,
             Input::Published { id } => {
                 let ended = self.parts.outbox.published(id);
                 sent(ended.map_err(|_| LinkError::OutOfStep)?);
@@ -407,12 +429,19 @@ impl<D: Dial> Worker<D> {
         if will.is_none() {
             guards.tx().connected_on(*link, &dial.client_id());
         }
+        guards.rx().write_the_rest();
         room.set_up(true);
         for (filter, qos) in self.subscriptions.filters.iter().cloned() {
             self.parts.outbox.push_request(Item::Subscribe { filter, qos });
         }
         let link = self.parts.link;
         let _ = self.parts.feed.push(Event::LinkUp { link, session_present });
+    }
+}
+
+impl From<LogFailed> for LinkError {
+    fn from(_: LogFailed) -> Self {
+        Self::ReplayLog
     }
 }
 

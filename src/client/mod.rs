@@ -16,6 +16,7 @@ mod handle;
 mod inbox;
 mod journal;
 mod link;
+mod log;
 mod options;
 mod outbox;
 mod properties;

@@ -1,5 +1,6 @@
 //! What a client is made with, and the checks before it starts.
 
+use core::error::Error;
 use core::fmt;
 use core::time::Duration;
 use std::boxed::Box;
@@ -11,8 +12,9 @@ use std::vec::Vec;
 use super::counters::Stores;
 use super::error::ConfigError;
 use super::journal::Stored;
+use super::log::Taken;
 use super::will::Will;
-use crate::guard::GuardTx;
+use crate::guard::{GuardTx, Prefer, ReplayLog};
 use crate::policy::{Link, Links, Policy};
 use crate::session::CounterStore;
 use crate::topic::MAX_TOPIC_LEN;
@@ -49,6 +51,7 @@ pub struct ClientOptions<M> {
     pub(super) settings: Settings,
     pub(super) counters: Stores,
     pub(super) outbox: Option<Stored>,
+    pub(super) replay_log: Option<Taken>,
 }
 
 pub(super) struct TlsLink<M> {
@@ -88,6 +91,7 @@ impl<M> ClientOptions<M> {
             },
             counters: Vec::new(),
             outbox: None,
+            replay_log: None,
         }
     }
 
@@ -137,8 +141,8 @@ impl<M> ClientOptions<M> {
     /// [`publish`](super::AsyncClient::publish) returns, and what is not acknowledged is sent at
     /// the next start, as the same bytes. Those of clear rules are stored in clear.
     ///
-    /// At the start, a stored message whose topic has no rule or no link any more is given up with
-    /// [`Event::PublishFailed`](super::Event::PublishFailed).
+    /// A stored message whose topic has no rule, link or key any more stays stored, which
+    /// [`Event::StaysStored`](super::Event::StaysStored) tells at each start.
     ///
     /// # Errors
     /// [`OutboxFileError`](crate::store::outbox_file::OutboxFileError) if the file cannot be read, or holds what is no message.
@@ -149,6 +153,45 @@ impl<M> ClientOptions<M> {
     ) -> Result<Self, crate::store::outbox_file::OutboxFileError> {
         let kept = super::journal::read(file.rows()?).ok_or_else(|| file.damaged())?;
         self.outbox = Some(Stored { storage: Box::new(file), kept });
+        Ok(self)
+    }
+
+    /// With a replay log: what was delivered is known after a restart too. The log is read here and
+    /// written on a thread of its own. A message is delivered when the log knows what it has to, and
+    /// acknowledged to the broker when it knows that the application has dealt with it; the event
+    /// loop ends when the log is closed cleanly, after [`disconnect`](super::AsyncClient::disconnect).
+    /// Every other end counts as a crash, after which `prefer` says what is given up.
+    ///
+    /// If the log fails, nothing more is delivered or acknowledged and all links end:
+    /// [`Event::ReplayLogFailed`](super::Event::ReplayLogFailed).
+    #[cfg_attr(
+        feature = "store",
+        doc = r#"
+```
+use mqtt_seal::guard::Prefer;
+use mqtt_seal::rumqttc_v4::ClientOptions;
+use mqtt_seal::store::replay_file::ReplayFile;
+
+# let folder = tempfile::tempdir()?;
+# let path = folder.path().join("replay");
+# drop(ReplayFile::create(&path)?);
+let log = ReplayFile::open(&path)?; // made once, by ReplayFile::create
+let options = ClientOptions::new().replay_log(log, Prefer::NoReplay)?;
+# let _ = options;
+# Ok::<(), Box<dyn std::error::Error>>(())
+```
+"#
+    )]
+    ///
+    /// # Errors
+    /// Those of the log, if it cannot be read.
+    pub fn replay_log<L>(mut self, mut log: L, prefer: Prefer) -> Result<Self, L::Error>
+    where
+        L: ReplayLog + Send + 'static,
+        L::Error: Error + Send + Sync + 'static,
+    {
+        let rows = log.rows()?;
+        self.replay_log = Some(Taken { log: Box::new(log), rows, prefer });
         Ok(self)
     }
 
@@ -222,6 +265,7 @@ impl<M> fmt::Debug for ClientOptions<M> {
             .field("settings", &self.settings)
             .field("counters", &self.counters.iter().map(|(number, _)| number).collect::<Vec<_>>())
             .field("outbox", &self.outbox)
+            .field("replay_log", &self.replay_log)
             .finish()
     }
 }

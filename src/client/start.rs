@@ -1,5 +1,6 @@
 //! From options to running links, the same for every version of MQTT.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -10,17 +11,19 @@ use super::accept::Lane;
 use super::backoff::Backoff;
 use super::counters::{Renewals, Stores};
 use super::error::ConfigError;
-use super::guards::Guards;
+use super::guards::{Guards, now};
 use super::handle::{AsyncClient, EventLoop, Shared};
 use super::inbox::Inbox;
 use super::journal::{Journal, Kept, Stored};
 use super::link::{Parts, Worker};
+use super::log::{self, Progress, Taken, Writer};
 use super::options::{ClientOptions, Facts, Settings, check};
 use super::outbox::{Outbox, Window};
 use super::protocol::Dial;
 use super::room::Room;
-use crate::guard::Guard;
+use crate::guard::{Guard, GuardRx};
 use crate::policy::{Link, Links, Policy};
+use crate::wire::header::{KeyId, SessionId};
 
 /// Commands that wait for a link; it never makes them wait long.
 const COMMANDS: usize = 64;
@@ -91,11 +94,19 @@ pub(super) fn start<V: Mqtt>(
     if !settings.auto_ack {
         rx.confirm_manually();
     }
-    let Candidates { links: candidates, stores, stored } = candidates::<V>(options);
+    // otherwise the first command counts as sealed before the start
+    if let Some(now) = now() {
+        rx.started(now);
+    }
+    let Candidates { links: candidates, stores, stored, taken } = candidates::<V>(options);
     check(&settings, &tx, candidates.iter().map(|c| (c.link, &c.facts)))?;
     let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
     let inbox = Inbox::new(settings.event_capacity);
-    let guards = Guards::new(tx, rx);
+    let log = taken.map(|taken| open_log(taken, &mut rx, &inbox)).transpose()?;
+    for (kid, id) in sessions(stored.as_ref()) {
+        rx.add_own_session(kid, id);
+    }
+    let guards = Guards::new(tx, rx, log);
     let renewals = Renewals::new(stores, &guards, &inbox, &runtime);
     renewals.renew_soon();
     let mut needed = candidates;
@@ -129,6 +140,25 @@ pub(super) fn start<V: Mqtt>(
     Ok((AsyncClient::with(shared), events))
 }
 
+/// The thread of a replay log that `rx` keeps up to date from now on.
+fn open_log(
+    Taken { log, rows, prefer }: Taken,
+    rx: &mut GuardRx,
+    inbox: &Arc<Inbox>,
+) -> Result<(Writer, Progress), ConfigError> {
+    let writes = rx.restore(rows, prefer).map_err(ConfigError::ReplayLog)?;
+    let log = log::start(log, inbox).map_err(|error| ConfigError::NoThread(error.kind()));
+    let (mut writer, progress) = log?;
+    writer.write(writes);
+    Ok((writer, progress))
+}
+
+/// The sessions in which an earlier run sealed what is stored.
+fn sessions(stored: Option<&Stored>) -> HashSet<(KeyId, SessionId)> {
+    let kept = stored.into_iter().flat_map(|stored| &stored.kept);
+    kept.filter_map(|(_, entry)| entry.session()).collect()
+}
+
 /// The thread of a durable outbox, and what it had stored.
 fn open_journal(
     stored: Option<Stored>,
@@ -148,6 +178,7 @@ struct Candidates<O> {
     links: Vec<Candidate<O>>,
     stores: Stores,
     stored: Option<Stored>,
+    taken: Option<Taken>,
 }
 
 fn candidates<V: Mqtt>(options: ClientOptions<V::Options>) -> Candidates<V::Options> {
@@ -166,7 +197,8 @@ fn candidates<V: Mqtt>(options: ClientOptions<V::Options>) -> Candidates<V::Opti
         tls: Some(tls.config),
     });
     let links = tcp.into_iter().chain(tls).collect();
-    Candidates { links, stores: options.counters, stored: options.outbox }
+    let ClientOptions { counters: stores, outbox: stored, replay_log: taken, .. } = options;
+    Candidates { links, stores, stored, taken }
 }
 
 /// Whether some rule sends its topics over `link`, or a will waits there.

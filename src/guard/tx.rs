@@ -1,11 +1,7 @@
 //! The sending half: decide, then seal.
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use core::{
-    fmt,
-    ops::Range,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use core::{fmt, ops::Range};
 
 use super::aad::AadBuffer;
 use super::leases::Leases;
@@ -19,7 +15,7 @@ use crate::message;
 use crate::policy::{Link, Payload, PropertyHandling, Replay, Retain, Rule};
 use crate::secret::ScopeKey;
 use crate::session::{
-    CounterStore, Entropy, LeaseError, NoEntropy, SenderSession, SessionKeys, draw_id,
+    self, CounterStore, Entropy, LeaseError, NoEntropy, SenderSession, SessionKeys, draw_id,
 };
 use crate::suite::{Suite, SuiteNotBuilt};
 use crate::topic::TopicName;
@@ -27,8 +23,6 @@ use crate::wire::header::{COM_LEN, Form, Header, SenderNumber, SessionId, TAG_LE
 use crate::wire::inner::{InnerFields, Kind, padding_len, write_padding};
 use crate::wire::property::{self, PropertyError};
 
-/// Sessions that this process made so far, over all guards (SPEC §4, SID).
-static SESSIONS_MADE: AtomicU32 = AtomicU32::new(0);
 /// A session ends after this many milliseconds: 24 hours (SPEC §2).
 const MAX_SESSION_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Sessions per scope and link: one for each `QoS` level.
@@ -103,7 +97,7 @@ impl Origin {
 
     // SPEC §4, SID
     fn draw(&mut self, scope: &ScopeKey) -> Result<SessionId, NoEntropy> {
-        let made = SESSIONS_MADE.fetch_add(1, Ordering::Relaxed);
+        let made = session::count();
         let len = u16::try_from(self.client_id.len()).unwrap_or(u16::MAX).to_be_bytes();
         let (process, started) = (self.process.to_be_bytes(), self.started.to_be_bytes());
         draw_id(scope, &mut *self.entropy, made, &[&len, &self.client_id, &process, &started])

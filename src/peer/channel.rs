@@ -4,7 +4,7 @@ use alloc::{format, string::String, vec, vec::Vec};
 use core::fmt;
 
 use super::RUN_MS;
-use crate::keyring::{Grant, Keyring, State};
+use crate::keyring::{Grant, Keyring, MAX_LIVE_KEYS, State};
 use crate::schedule;
 use crate::secret::{RootKey, SharedKey};
 use crate::suite::Suite;
@@ -55,7 +55,8 @@ impl fmt::Debug for PeerSession {
 #[derive(Debug, Default)]
 pub struct Channel {
     current: Option<RootKey>,
-    replaced: Option<Replaced>,
+    /// Oldest first; no more than a scope has keys for.
+    replaced: Vec<Replaced>,
     generation: u32,
 }
 
@@ -76,7 +77,9 @@ impl Channel {
     // SPEC §9, "a new SSK replaces the old one"
     pub fn install(&mut self, session: &PeerSession, now: u64) {
         let Some(root) = session.root() else { return };
-        self.replaced = self.current.replace(root).map(|key| Replaced { key, at: now });
+        self.replaced.extend(self.current.replace(root).map(|key| Replaced { key, at: now }));
+        let surplus = self.replaced.len().saturating_add(1).saturating_sub(MAX_LIVE_KEYS);
+        self.replaced.drain(..surplus);
         self.generation = self.generation.saturating_add(1);
     }
 
@@ -84,13 +87,14 @@ impl Channel {
     /// millisecond on the replaced key must not open any more.
     #[must_use]
     pub fn expires(&self) -> Option<u64> {
-        self.replaced.as_ref().map(|old| old.at.saturating_add(RUN_MS).saturating_add(1))
+        self.replaced.first().map(|old| old.at.saturating_add(RUN_MS).saturating_add(1))
     }
 
     /// Forgets the replaced key once its time is over. Whether it did: make the keyring again.
     pub fn expire(&mut self, now: u64) -> bool {
-        let over = self.expires().is_some_and(|end| now >= end);
-        over && self.replaced.take().is_some()
+        let before = self.replaced.len();
+        self.replaced.retain(|old| now.saturating_sub(old.at) <= RUN_MS);
+        self.replaced.len() < before
     }
 
     /// The keys for a Guard: one path scope of depth 0 under the first suite, active and, for 30
@@ -104,7 +108,7 @@ impl Channel {
             Grant::root(root).narrow_to_scope(scope, SUITE)
         };
         let mut grants: Vec<Grant> = vec![];
-        if let Some(old) = self.replaced.as_ref().and_then(|old| grant(&old.key)) {
+        for old in self.replaced.iter().filter_map(|old| grant(&old.key)) {
             let generation = self.generation.saturating_sub(1);
             let state = State::Retiring { not_after: None };
             grants.push(old.with_generation(generation).with_state(state));

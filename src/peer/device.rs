@@ -9,6 +9,7 @@ use super::{Attestation, Names, PeerKey, PeerSession, Proof, RUN_MS, Record, Spk
 use crate::schedule::auth::{self, Context};
 use crate::session::{Entropy, NoEntropy};
 use crate::wire::control::{Answer, Challenge, Confirmation, NONCE_LEN};
+use crate::wire::header::KeyId;
 
 /// How the device is connected to the broker, and what it saw of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,6 +182,7 @@ impl Device {
         let attestation = vouched(answer.attestation, hop)?;
         self.confirm(&run, &answer, *auth::device_mac(&secrets), out);
         Ok(Authenticated {
+            key_id: self.key.id,
             proof: self.key.proof,
             realm: self.key.realm.clone(),
             device: self.id.clone(),
@@ -229,6 +231,8 @@ fn vouched(bytes: &[u8], hop: Hop) -> Result<Attestation, AnswerError> {
 /// The outcome of a run at the device: only [`Device::receive`] makes one.
 #[derive(Debug)]
 pub struct Authenticated {
+    /// Of the key of the run.
+    pub(crate) key_id: KeyId,
     proof: Proof,
     realm: String,
     device: String,

@@ -3,6 +3,8 @@
 mod lease;
 
 use core::fmt;
+#[cfg(feature = "alloc")]
+use core::sync::atomic::{AtomicU32, Ordering};
 
 pub use lease::{CounterStore, Lease, LeaseError};
 use rand_core::TryCryptoRng;
@@ -50,6 +52,17 @@ impl<R: TryCryptoRng> Entropy for R {
     fn fill(&mut self, out: &mut [u8; 32]) -> Result<(), NoEntropy> {
         self.try_fill_bytes(out).map_err(|_| NoEntropy)
     }
+}
+
+/// Sessions that this process made so far, over all guards and their like.
+// SPEC §4, SID: n
+#[cfg(feature = "alloc")]
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// Counts one more session of this process, and returns how many there were before.
+#[cfg(feature = "alloc")]
+pub(crate) fn count() -> u32 {
+    MADE.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Draws the ID of a new session in session form. `made` counts the sessions that this process

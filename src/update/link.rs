@@ -10,7 +10,7 @@ use crate::message::{aad, encrypt};
 use crate::peer::PeerId;
 use crate::schedule::{self, RealmError};
 use crate::secret::{ScopeKey, SharedKey};
-use crate::session::{Authentic, Entropy, NoEntropy, SessionKeys, draw_id};
+use crate::session::{self, Authentic, Entropy, NoEntropy, SessionKeys, draw_id};
 use crate::suite::Suite;
 use crate::topic::TopicName;
 use crate::wire::header::{COM_LEN, Header, HeaderError, KeyId, TAG_LEN};
@@ -77,8 +77,6 @@ pub(super) struct Link {
     name: String,
     key: ScopeKey,
     kid: KeyId,
-    /// Sessions that were made.
-    made: u32,
 }
 
 /// An authentic message.
@@ -98,7 +96,7 @@ impl Link {
         let name = format!("$device/{}", device.as_str());
         let key = schedule::named_scope(&schedule::root(key, realm)?, &name, SUITE);
         let kid = schedule::key_id(&key, SUITE);
-        Ok(Self { name, key, kid, made: 0 })
+        Ok(Self { name, key, kid })
     }
 
     /// Whether an entry of a snapshot would hand the key of the link itself around.
@@ -141,8 +139,8 @@ impl Link {
     ) -> Result<(), LinkError> {
         out.clear();
         let topic = TopicName::parse(topic).map_err(|_| LinkError::TooLarge)?;
-        let id = draw_id(&self.key, rng, self.made, extra).map_err(LinkError::NoEntropy)?;
-        self.made = self.made.wrapping_add(1);
+        let made = session::count();
+        let id = draw_id(&self.key, rng, made, extra).map_err(LinkError::NoEntropy)?;
         let keys =
             SessionKeys::derive(&self.key, self.kid, SUITE, id).map_err(|_| LinkError::TooLarge)?;
         let header = keys.header(0, timestamp.is_some()).encode();

@@ -165,7 +165,9 @@ impl Snapshot {
         now: Option<u64>,
         leased: impl Fn(&Entry) -> Option<SenderNumber>,
     ) -> Vec<Grant> {
-        self.entries.iter().filter_map(|entry| entry.grant(now, leased(entry))).collect()
+        let mut grants = Vec::with_capacity(self.entries.len());
+        grants.extend(self.entries.iter().filter_map(|entry| entry.grant(now, leased(entry))));
+        grants
     }
 
     /// The next moment at which [`Snapshot::grants`] changes, in Unix milliseconds.

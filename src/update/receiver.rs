@@ -8,9 +8,10 @@ use super::{PublishError, Snapshot, Topics, codec};
 use crate::peer::{Authenticated, PeerId, Proof};
 use crate::policy::DEFAULT_MAX_SKEW_MS;
 use crate::replay::{Arrival, LatestRecord, Rejected};
-use crate::schedule::RealmError;
+use crate::schedule::{self, RealmError, auth};
 use crate::secret::SharedKey;
 use crate::session::{Authentic, Entropy};
+use crate::wire::header::KeyId;
 
 /// Why an update is not taken. The device's keys stay as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -125,6 +126,7 @@ impl AckDue {
 #[derive(Debug)]
 pub struct Update<'r> {
     receiver: &'r mut Receiver,
+    record: LatestRecord,
     proof: Authentic,
     snapshot: Snapshot,
 }
@@ -147,11 +149,10 @@ impl Update<'_> {
     /// the place of everything that came by updates before.
     #[must_use]
     pub fn stored(self) -> (Snapshot, AckDue) {
-        let Self { receiver, proof, snapshot } = self;
+        let Self { receiver, mut record, proof, snapshot } = self;
         receiver.serial = Some(snapshot.serial);
-        if let Some(record) = &mut receiver.record {
-            record.confirm(&proof);
-        }
+        record.confirm(&proof);
+        receiver.record = Some(record);
         let ack = AckDue { serial: snapshot.serial };
         (snapshot, ack)
     }
@@ -161,6 +162,8 @@ impl Update<'_> {
 #[derive(Debug)]
 pub struct Receiver {
     link: Link,
+    /// Of the key for peer authentication that belongs to the same pairwise key.
+    key_id: KeyId,
     topics: Topics,
     device: String,
     realm: String,
@@ -184,8 +187,9 @@ impl Receiver {
         serial: Option<u64>,
     ) -> Result<Self, RealmError> {
         let link = Link::new(key, realm, device)?;
+        let key_id = auth::key_id(&auth::key(&schedule::root(key, realm)?));
         let (device, realm) = (device.as_str().into(), realm.into());
-        Ok(Self { link, topics, device, realm, serial, attested: None, record: None })
+        Ok(Self { link, key_id, topics, device, realm, serial, attested: None, record: None })
     }
 
     /// Where to listen, and where to acknowledge.
@@ -209,7 +213,7 @@ impl Receiver {
         if run.proof() != Proof::PeerAuthenticated {
             return Err(WrongRun::GroupMembership);
         }
-        if run.device() != self.device || run.realm() != self.realm {
+        if run.key_id != self.key_id || run.device() != self.device || run.realm() != self.realm {
             return Err(WrongRun::OtherDevice);
         }
         self.attested = self.attested.max(Some(run.attestation().serial));
@@ -242,7 +246,7 @@ impl Receiver {
             return Err(UpdateError::Open(OpenError::OtherTopic));
         }
         let opened = self.link.open(topic, bytes).map_err(UpdateError::Open)?;
-        self.judge(&opened, retained, now).map_err(UpdateError::Rejected)?;
+        let record = self.judge(&opened, retained, now).map_err(UpdateError::Rejected)?;
         let snapshot = Snapshot::decode(&opened.text).ok_or(UpdateError::Contents)?;
         if snapshot.entries().iter().any(|entry| self.link.is_below(entry)) {
             return Err(UpdateError::Contents);
@@ -252,14 +256,20 @@ impl Receiver {
             return Err(UpdateError::RolledBack { serial, least });
         }
         if self.serial == Some(serial) {
+            self.record = Some(record);
             return Ok(Received::Known(AckDue { serial }));
         }
-        Ok(Received::New(Update { receiver: self, proof: opened.proof, snapshot }))
+        Ok(Received::New(Update { receiver: self, record, proof: opened.proof, snapshot }))
     }
 
     /// The replay policy `latest` with TS.
     // SPEC §7.1
-    fn judge(&mut self, opened: &Opened, retain: bool, now: Option<u64>) -> Result<(), Rejected> {
+    fn judge(
+        &self,
+        opened: &Opened,
+        retain: bool,
+        now: Option<u64>,
+    ) -> Result<LatestRecord, Rejected> {
         let timestamp = opened.timestamp.ok_or(Rejected::NotFresh)?;
         let ahead = |now: u64| timestamp > now.saturating_add(DEFAULT_MAX_SKEW_MS);
         if now.is_some_and(ahead) {
@@ -272,11 +282,10 @@ impl Receiver {
             max_skew: DEFAULT_MAX_SKEW_MS,
             confirm: false,
         };
-        let Some(record) = &mut self.record else {
-            self.record = Some(LatestRecord::first(&opened.proof, &arrival));
-            return Ok(());
+        let Some(mut record) = self.record.clone() else {
+            return Ok(LatestRecord::first(&opened.proof, &arrival));
         };
-        record.accept(&opened.proof, &arrival).map(|_| ())
+        record.accept(&opened.proof, &arrival).map(|_| record)
     }
 
     /// Seals an acknowledgement: `out` is replaced by what to publish on

@@ -36,7 +36,11 @@ fn config_errors_say_what_and_what_to_do() {
         ),
         (
             ConfigError::NoThread(io::ErrorKind::OutOfMemory),
-            "no thread for the durable outbox: out of memory",
+            "no thread for the durable outbox or the replay log: out of memory",
+        ),
+        (
+            ConfigError::ReplayLog(RestoreError::NewerVersion),
+            "the replay log was written by a newer version: use that, or another log",
         ),
         (
             ConfigError::WillTopic(TopicError::Empty),

@@ -8,19 +8,23 @@ use crate::client::connection::Connection;
 use crate::client::error::LinkError;
 use crate::client::event::{Event, Message, Receipt};
 use crate::client::guards::now;
+use crate::client::log::{LogFailed, Mark};
 use crate::client::properties::Properties;
 use crate::client::protocol::{Dial, Received};
-use crate::guard::{Incoming, OpenError, QoS};
+use crate::guard::{Incoming, OpenError, Opened, QoS};
 use crate::policy::BareDelete;
 use crate::topic::TopicName;
 use crate::wire::property::Property;
 
 impl<D: Dial> Worker<D> {
-    pub(super) fn receive(
+    pub(super) async fn receive(
         &mut self,
         connection: &mut Connection<D::Requests>,
         received: &Received,
     ) -> Result<(), LinkError> {
+        if self.log.has_ended() {
+            return Err(LinkError::ReplayLog);
+        }
         let acknowledged = received.qos != QoS::AtMostOnce;
         if !acknowledged && !self.parts.feed.has_room() {
             self.parts.feed.miss();
@@ -34,16 +38,19 @@ impl<D: Dial> Worker<D> {
         if let Some(receipt) = receipt {
             connection.open.insert(receipt.id, receipt.number);
         }
-        match self.open(received, receipt) {
+        match self.open(received, receipt).await {
             Ok(message) if receipt.is_some() => {
                 if !self.parts.feed.push(Event::Message(message)) {
                     return Err(LinkError::TooMuchWaiting);
                 }
             }
             Ok(message) => self.parts.feed.push_or_miss(Event::Message(message)),
-            Err(reason) => {
+            Err(Unopened::LogFailed) => return Err(LinkError::ReplayLog),
+            Err(Unopened::Refused(reason)) => {
                 if let Some(receipt) = receipt {
-                    connection.acknowledge(receipt);
+                    // a duplicate may be one of a message whose confirmation is on its way to the log
+                    let mark = self.parts.guards.rx().asked_for();
+                    connection.acknowledge(receipt, mark);
                 }
                 if reason != OpenError::Cleared(BareDelete::Ignore) {
                     self.parts.feed.push_or_miss(self.rejected(received, reason));
@@ -72,7 +79,12 @@ impl<D: Dial> Worker<D> {
         })
     }
 
-    fn open(&self, received: &Received, receipt: Option<Receipt>) -> Result<Message, OpenError> {
+    /// Opens a message, and gives it out when the replay log knows what it has to.
+    async fn open(
+        &mut self,
+        received: &Received,
+        receipt: Option<Receipt>,
+    ) -> Result<Message, Unopened> {
         let link = self.parts.link;
         let topic = TopicName::from_bytes(&received.topic).map_err(OpenError::Topic)?.as_str();
         let outer: Vec<Property<'_>> = received.properties.iter().collect();
@@ -82,21 +94,21 @@ impl<D: Dial> Worker<D> {
             .shared(self.subscriptions.has_shared())
             .at(now());
         let mut payload = Vec::new();
-        let mut rx = self.parts.guards.rx();
-        let delivery = rx.open(&incoming, &mut payload);
-        while let Some(event) = rx.next_event() {
-            self.parts.feed.push_or_miss(Event::Guard(event));
-        }
-        // the adapters have no replay log yet, and without one there are no claims
-        let delivery = delivery?.delivered().ok_or(OpenError::Stopped)?;
+        let turn = self.parts.guards.turn().await;
+        let (opened, mark) = self.ask_guard(&incoming, &mut payload)?;
+        self.log.until(mark).await?;
+        let delivery = match opened {
+            Opened::Delivered(delivery) => delivery,
+            Opened::NeedsClaim(claim) => self.parts.guards.rx().finish(claim, &mut payload),
+        };
+        drop(turn);
         // what the broker does not wait for, nobody acknowledges
         if receipt.is_none()
             && let Some(delivered) = delivery.receipt
         {
-            // without a log there is nothing to write
-            let _ = rx.confirm(delivered);
+            let mark = self.parts.guards.rx().confirm(delivered);
+            self.log.until(mark).await?;
         }
-        drop(rx);
         let properties: Properties = delivery.properties(&outer).collect();
         let (topic, packet_topic) = match &delivery.carried_topic {
             Some(carried) => (carried.clone(), Some(topic.into())),
@@ -114,5 +126,36 @@ impl<D: Dial> Worker<D> {
             delivery,
             receipt,
         })
+    }
+
+    fn ask_guard(
+        &self,
+        incoming: &Incoming<'_>,
+        payload: &mut Vec<u8>,
+    ) -> Result<(Opened, Mark), OpenError> {
+        let mut rx = self.parts.guards.rx();
+        let opened = rx.open(incoming, payload);
+        while let Some(event) = rx.next_event() {
+            self.parts.feed.push_or_miss(Event::Guard(event));
+        }
+        opened
+    }
+}
+
+/// Why a message is not given out.
+enum Unopened {
+    Refused(OpenError),
+    LogFailed,
+}
+
+impl From<OpenError> for Unopened {
+    fn from(reason: OpenError) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl From<LogFailed> for Unopened {
+    fn from(_: LogFailed) -> Self {
+        Self::LogFailed
     }
 }

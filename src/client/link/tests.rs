@@ -1,4 +1,5 @@
 mod outcomes;
+mod replay_log;
 
 use super::*;
 use std::vec;
@@ -181,13 +182,21 @@ impl Fixture {
     }
 
     fn with(packets: usize, guard: Guard, will: Option<Will>) -> Self {
+        let (tx, rx) = guard.split();
+        Self::with_guards(packets, will, |_| Guards::new(tx, rx, None))
+    }
+
+    fn with_guards(
+        packets: usize,
+        will: Option<Will>,
+        guards: impl FnOnce(&Arc<Inbox>) -> Guards,
+    ) -> Self {
         let (dial, brokers) = unbounded_channel();
         let (entries, accepted) = unbounded_channel();
         let (commands, requested) = mpsc::channel(16);
         let inbox = Inbox::new(EVENTS);
         let room = Arc::new(Room::new(16, 10_000));
-        let (tx, rx) = guard.split();
-        let guards = Guards::new(tx, rx);
+        let guards = guards(&inbox);
         let pause = Duration::from_millis(1);
         let worker = Worker::new(Parts {
             link: Link::Tcp,
@@ -256,7 +265,9 @@ impl Fixture {
     }
 
     async fn ack(&self, message: &Message) {
-        self.command(Command::Acknowledge(message.receipt.unwrap())).await;
+        let confirm = |receipt| self.guards.rx().confirm(receipt);
+        let mark = message.delivery.receipt.map(confirm).unwrap_or_default();
+        self.command(Command::Acknowledge(message.receipt.unwrap(), mark)).await;
     }
 }
 
@@ -439,7 +450,7 @@ async fn what_the_guard_tells_is_an_event() {
     let mut fixture = Fixture::start();
     let mut limits = ReplayLimits::default();
     (limits.windows, limits.ring) = (1, 1);
-    fixture.guards.rx().set_replay_limits(limits);
+    fixture.guards.rx().guard.set_replay_limits(limits);
     let broker = fixture.connected().await;
     // a window, a tombstone, and one too many
     for (id, topic) in (1..).zip(["sealed/a", "sealed/b", "sealed/c"]) {

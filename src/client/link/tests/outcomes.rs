@@ -104,7 +104,7 @@ async fn unsubscribing_without_a_connection_is_told() {
 #[tokio::test]
 async fn what_is_delivered_at_qos_0_counts_as_confirmed() {
     let mut fixture = Fixture::start();
-    fixture.guards.rx().confirm_manually();
+    fixture.guards.rx().guard.confirm_manually();
     let broker = fixture.connected().await;
     let bytes = seal("sealed/a");
     for _ in 0..2 {
