@@ -8,6 +8,7 @@
     clippy::arithmetic_side_effects,
     clippy::print_stdout,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test fails by panicking, and children tell by standard output"
 )]
 

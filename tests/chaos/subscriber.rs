@@ -146,7 +146,9 @@ impl Told {
     /// it. What a receiver gave up for no replay never comes.
     fn next(&self, prefer: Prefer) -> usize {
         match prefer {
-            Prefer::NoLoss => (0..).find(|number| !self.times.contains_key(number)).unwrap(),
+            Prefer::NoLoss => {
+                (0..count()).find(|number| !self.times.contains_key(number)).unwrap_or(count())
+            }
             _ => self.times.last_key_value().map_or(0, |(number, _)| number + 1),
         }
     }
