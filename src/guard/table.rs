@@ -291,15 +291,10 @@ impl ReplayTable {
 
     /// The log has this promise.
     pub(super) fn promised(&mut self, key: StateKey, lease: Lease) {
-        let known = match self.streams.get_mut(key.scope, &key.hash) {
-            Some(stream) => Some(&mut stream.lease),
-            None => {
-                let grave = self.stream_graves.get_mut(key.scope, &key.hash.upper);
-                grave.map(|grave| &mut grave.lease)
-            }
-        };
-        if let Some(known) = known {
-            *known = known.merge(lease);
+        if let Some(stream) = self.streams.get_mut(key.scope, &key.hash) {
+            stream.lease = stream.lease.merge(lease);
+        } else if let Some(grave) = self.stream_graves.get_mut(key.scope, &key.hash.upper) {
+            grave.lease = grave.lease.merge(lease);
         }
     }
 
