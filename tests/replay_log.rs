@@ -1,6 +1,11 @@
 //! A client that is made again on its replay log, against a real Mosquitto.
 #![cfg(all(feature = "rumqttc", feature = "store"))]
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
