@@ -147,7 +147,7 @@ impl Told {
     fn next(&self, prefer: Prefer) -> usize {
         match prefer {
             Prefer::NoLoss => {
-                (0..count()).find(|number| !self.times.contains_key(number)).unwrap_or(count())
+                (0..count()).find(|number| !self.times.contains_key(number)).unwrap_or_else(count)
             }
             _ => self.times.last_key_value().map_or(0, |(number, _)| number + 1),
         }
