@@ -140,6 +140,8 @@ fn what_is_wrong_with_a_key_file_is_told_without_its_keys() {
         text.replace("key = \"", "created = \""),
         text.replace("key = \"", "[\""),
     ];
+    // where it is, by line and column
+    let place = Regex::new(r"damaged\.toml:\d+:\d+: ").unwrap();
     for damaged in damaged {
         assert!(secrets.are_in(damaged.as_bytes()), "{damaged}");
         // the copy has the mode without which nobody would look into it
@@ -150,8 +152,6 @@ fn what_is_wrong_with_a_key_file_is_told_without_its_keys() {
         assert!(!output.status.success());
         let told = both(output);
         secrets.assert_not_in(&told);
-        // the place, by line and column
-        let place = Regex::new(r"damaged\.toml:\d+:\d+: ").unwrap();
         assert!(place.is_match(&String::from_utf8_lossy(&told)), "{told:?}");
     }
 }

@@ -13,6 +13,8 @@
 mod errors;
 #[path = "stores/kill.rs"]
 mod kill;
+#[path = "stores/restarts.rs"]
+mod restarts;
 #[path = "stores/scene.rs"]
 mod scene;
 #[path = "stores/verdicts.rs"]

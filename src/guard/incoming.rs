@@ -136,7 +136,8 @@ impl Opened {
 /// An authentic message that waits for its replay log.
 ///
 /// A claim that is dropped was never made: its message is opened again when the broker repeats it.
-/// So do not acknowledge it, and finish one claim before opening the next message of its topic.
+/// So do not acknowledge it. Make the writes of all claims in the order in which they were opened,
+/// and finish one claim before opening the next message of its topic.
 ///
 /// `Debug` prints the payload's length in place of its bytes.
 #[must_use]

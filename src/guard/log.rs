@@ -94,7 +94,8 @@ pub enum Prefer {
     /// Up to 64 genuine messages of each stream may be refused; none comes twice.
     #[default]
     NoReplay,
-    /// No message is refused; up to 64 of each stream may come twice.
+    /// No message above the highest counter that was written is refused; up to 64 of each stream may
+    /// come twice.
     NoLoss,
 }
 

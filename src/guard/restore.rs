@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use super::log::{Prefer, RestoreError, RowKey, Write};
 use super::rows::{self, LOG_KEY, Lease, Row};
-use super::state_key::{StateHash, StateKeys};
-use super::table::{Journal, ReplayTable, Stream};
+use super::state_key::StateHash;
+use super::table::{Grave, Journal, ReplayTable, Stream};
 use crate::replay::{LatestRecord, Sender, Tombstone};
 
 /// A row behind its number and key.
@@ -31,10 +31,13 @@ impl ReplayTable {
         // rows without a head cannot be found again
         let clean = match head {
             Some((hash_key, clean)) => {
-                self.keys = StateKeys::new(hash_key);
+                self.begin(hash_key);
                 clean
             }
-            None if numbered.is_empty() => true,
+            None if numbered.is_empty() => {
+                self.begin(*self.keys.secret());
+                true
+            }
             None => return Err(RestoreError::Damaged),
         };
         numbered.sort_unstable_by_key(|(seq, ..)| *seq);
@@ -84,7 +87,8 @@ impl ReplayTable {
                     // under its old number: this is no acceptance
                     journal.push(Write::Put(key, rows::encode(seq, &raised)));
                 }
-                let grave = Tombstone { floor: lease.end, will: lease.will };
+                let tombstone = Tombstone { floor: lease.end, will: lease.will };
+                let grave = Grave { tombstone, lease };
                 self.stream_graves.insert(scope, hash.upper, grave);
                 self.lose_streams(scope);
             }
@@ -98,13 +102,14 @@ impl ReplayTable {
             return Vec::new();
         };
         for (scope, upper, grave) in self.stream_graves.iter() {
-            let lease = Lease { end: grave.floor, will: grave.will, ..Lease::default() };
+            let lease = if self.manual { grave.lease } else { grave.tombstone.exact() };
             let row = Row::Stream { lease, window: None };
             journal.put(rows::stream_key(scope, upper), &row);
         }
         for (scope, hash, stream) in self.streams.iter() {
             let window = Some((hash.lower, stream.window.clone()));
-            let row = Row::Stream { lease: stream.lease.with_past(&stream.window), window };
+            let lease = if self.manual { stream.lease } else { stream.exact() };
+            let row = Row::Stream { lease, window };
             journal.put(rows::stream_key(scope, hash.upper), &row);
         }
         for (scope, upper, grave) in self.record_graves.iter() {
@@ -118,6 +123,24 @@ impl ReplayTable {
         let hash_key = *self.keys.secret();
         journal.put(LOG_KEY, &Row::Log { hash_key, clean: true });
         journal.take()
+    }
+}
+
+impl Stream {
+    /// The promise to the log, with what is known of the stream now. Only where everything was
+    /// confirmed: what is not may come again.
+    fn exact(&self) -> Lease {
+        let delivered = self.window.next.max(self.window.floor);
+        let end = self.lease.end.max(delivered);
+        let ahead = u8::try_from(end.saturating_sub(delivered)).unwrap_or(self.lease.ahead);
+        Lease { end, ahead, ..self.lease }
+    }
+}
+
+impl Tombstone {
+    /// The promise to the log that says no more than this.
+    fn exact(self) -> Lease {
+        Lease { end: self.floor, will: self.will, ..Lease::default() }
     }
 }
 

@@ -47,9 +47,6 @@ pub(super) struct Lease {
     pub(super) will: bool,
     /// Whether the rule was `fresh`.
     pub(super) fresh: bool,
-    /// Whether the tombstone that the stream was made from had seen a will. Not stored: what is
-    /// stored says so by `will`.
-    pub(super) old_will: bool,
 }
 
 /// A row.
@@ -226,7 +223,6 @@ fn read_stream(reader: &mut Reader<'_>) -> Option<Row> {
         ahead: reader.u8()?,
         will: flags & WILL != 0,
         fresh: flags & FRESH != 0,
-        old_will: false,
     };
     if u32::from(lease.ahead) > lease.end {
         return None;

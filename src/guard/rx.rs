@@ -131,6 +131,7 @@ impl GuardRx {
         let lost = self.forgotten();
         // fails closed
         self.stopped = true;
+        self.recent = None;
         for (number, sender) in self.judge.table.restore(rows, prefer)? {
             self.own.know(sender);
             self.own.go_on_from(number.saturating_add(1));
@@ -232,8 +233,9 @@ impl GuardRx {
     /// its claim; `out` is empty in the second case.
     ///
     /// # Errors
-    /// [`OpenError`] with the first that holds, in the order of its variants; a counter that was
-    /// seen already is a `Duplicate` before any decryption. `out` is wiped and empty then.
+    /// [`OpenError`] with the first that holds, in the order of its variants, but that a receiver
+    /// that was stopped says so before it looks for a key, and that a carried topic is judged once it
+    /// is known. A counter that was seen already is a `Duplicate` before any decryption. `out` is wiped and empty then.
     // SPEC §6, open
     pub fn open(&mut self, message: &Incoming<'_>, out: &mut Vec<u8>) -> Result<Opened, OpenError> {
         out.clear();
@@ -321,7 +323,9 @@ impl GuardRx {
         let Packet { config, rule, topic, header, message } = packet;
         let bound = bound_topic(rule, *topic);
         // under `carried` the topic is not known yet
-        let peeked = bound.map(|topic| self.receipt(packet, Some(memo), topic));
+        let receipt = bound.map(|topic| self.receipt(packet, Some(memo), topic));
+        let peeks = matches!(rule.replay(), Replay::Window | Replay::Fresh);
+        let peeked = receipt.filter(|_| peeks);
         let (proof, generation) = self.authenticate(packet, bound, memo, peeked, out)?;
 
         let mut contents = contents::read(&config.policy, rule, header, proof, out)?;
@@ -335,7 +339,7 @@ impl GuardRx {
         let carried = delivery.carried_topic.take();
         let inner = carried.as_deref().map(TopicName::parse).transpose();
         let topic = inner.map_err(OpenError::Topic)?.or(bound).ok_or(OpenError::Malformed)?;
-        let receipt = peeked.unwrap_or_else(|| self.receipt(packet, None, topic));
+        let receipt = receipt.unwrap_or_else(|| self.receipt(packet, None, topic));
         let case = Case { policy: &config.policy, rule, topic, message, proof, receipt: &receipt };
         let due = self.judge.admit(&case, delivery).map_err(OpenError::Rejected)?;
         contents.delivery.carried_topic = carried;
@@ -414,7 +418,7 @@ impl GuardRx {
         let (encoded, commitment, sealed) =
             split(message.payload, header, key.key.suite).ok_or(OpenError::Malformed)?;
         // seen and confirmed already: a Duplicate, without any decryption
-        if peeked.is_some_and(|receipt| !receipt.record && self.judge.is_done(&receipt)) {
+        if peeked.is_some_and(|receipt| self.judge.is_done(&receipt)) {
             return Err(OpenError::Rejected(Rejected::Duplicate));
         }
         let generation = key.key.generation;
@@ -445,7 +449,7 @@ impl GuardRx {
             }
         }
         if let Some(scope) = fresh {
-            self.scopes.insert(packet.name(), scope);
+            self.scopes.insert(packet.name(), scope, |_| true);
             memo.place = Some(self.scopes.last_place());
         }
         out.truncate(out.len().saturating_sub(TAG_LEN));

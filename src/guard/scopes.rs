@@ -107,26 +107,36 @@ impl<T> Scopes<T> {
         self.last
     }
 
-    /// Enters `value` under a name that is not there, in place of the oldest when the cache is full.
-    pub(super) fn insert(&mut self, name: Name<'_>, value: T) {
+    /// Enters `value` under a name that is not there, when the cache is full in place of the oldest
+    /// that may go. If none may, the cache grows.
+    pub(super) fn insert(&mut self, name: Name<'_>, value: T, may_go: impl Fn(&T) -> bool) {
         let entry = (name.to_owned(), value);
-        let place = if self.entries.len() < MAX_SCOPES {
-            self.entries.push(entry);
-            self.entries.len().saturating_sub(1)
-        } else {
-            let place = self.oldest;
+        let place = if let Some(place) = self.victim(may_go) {
             self.forget(place);
             if let Some(slot) = self.entries.get_mut(place) {
                 *slot = entry;
             }
-            self.oldest = place.saturating_add(1) % MAX_SCOPES;
+            self.oldest = place.saturating_add(1);
             place
+        } else {
+            self.entries.push(entry);
+            self.entries.len().saturating_sub(1)
         };
         self.last = place;
         let (hasher, entries) = (&self.hasher, &self.entries);
         self.table.insert_unique(hash(hasher, name.suite, name.parts()), place, |place| {
             entries.get(*place).map_or(0, |(owned, _)| owned.hash(hasher))
         });
+    }
+
+    /// The place of the oldest entry that may go, if the cache is full.
+    fn victim(&self, may_go: impl Fn(&T) -> bool) -> Option<usize> {
+        let len = self.entries.len();
+        if len < MAX_SCOPES {
+            return None;
+        }
+        let mut places = (self.oldest..len).chain(0..self.oldest.min(len));
+        places.find(|place| self.entries.get(*place).is_some_and(|(_, value)| may_go(value)))
     }
 
     /// Takes the entry at `place` out of the table.
@@ -164,7 +174,7 @@ mod tests {
         let name = |text| Name::new(ScopeRef::Named(text), Suite::default());
         let texts: Vec<_> = (0..MAX_SCOPES.saturating_add(10)).map(|n| format!("{n}")).collect();
         for (number, text) in texts.iter().enumerate() {
-            scopes.insert(name(text), number);
+            scopes.insert(name(text), number, |_| true);
             assert_eq!(scopes.get(name(text)), Some(&number));
         }
         let kept = texts.iter().filter(|text| scopes.get(name(text)).is_some()).count();

@@ -61,6 +61,14 @@ pub(super) struct Stream {
     pub(super) lease: Lease,
 }
 
+/// What remains of a stream that was evicted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grave {
+    pub(super) tombstone: Tombstone,
+    /// What the log has.
+    pub(super) lease: Lease,
+}
+
 impl Lease {
     /// What to promise before `counter` is delivered or confirmed; `None` if that was promised.
     // SPEC §7.4; a will changes neither the highest CTR nor the lease
@@ -77,12 +85,6 @@ impl Lease {
         Some(Self { end, ahead, ..self })
     }
 
-    /// As it is written: never less than the tombstone covered that the stream was made from.
-    pub(super) fn with_past(self, window: &Window) -> Self {
-        let lease = Self { will: self.will || self.old_will, old_will: false, ..self };
-        if lease.end < window.floor { Self { end: window.floor, ahead: 0, ..lease } } else { lease }
-    }
-
     /// What holds once both were written.
     fn merge(self, other: Self) -> Self {
         let (high, low) = if other.end >= self.end { (other, self) } else { (self, other) };
@@ -96,11 +98,12 @@ pub(super) struct ReplayTable {
     pub(super) keys: StateKeys,
     pub(super) streams: Shelf<StateHash, Stream>,
     /// By the upper half of the hash, as all tombstones.
-    pub(super) stream_graves: Shelf<u64, Tombstone>,
+    pub(super) stream_graves: Shelf<u64, Grave>,
     pub(super) records: Shelf<StateHash, LatestRecord>,
     pub(super) record_graves: Shelf<u64, Newest>,
     /// Tombstones that a ring had no room for.
     pub(super) lost: u64,
+    limits: ReplayLimits,
     /// Whether what is accepted still has to be confirmed.
     pub(super) manual: bool,
     pub(super) journal: Option<Journal>,
@@ -147,12 +150,20 @@ impl ReplayTable {
             records: Shelf::new(limits.records, limits.records_total),
             record_graves: Shelf::new(limits.ring, limits.ring_total),
             lost: 0,
+            limits,
             manual: false,
             journal: None,
         }
     }
 
+    /// Forgets everything, and goes by this hash key from now on.
+    pub(super) fn begin(&mut self, hash_key: [u8; 16]) {
+        let Self { lost, manual, limits, .. } = *self;
+        *self = Self { lost, manual, ..Self::new(hash_key, limits) };
+    }
+
     pub(super) fn set_limits(&mut self, limits: ReplayLimits) {
+        self.limits = limits;
         self.streams.set_limits(limits.windows, limits.windows_total);
         self.stream_graves.set_limits(limits.ring, limits.ring_total);
         self.records.set_limits(limits.records, limits.records_total);
@@ -220,12 +231,9 @@ impl ReplayTable {
         let upper = key.hash.upper;
         let mut stream = match self.stream_graves.get(key.scope, &upper) {
             Some(grave) => {
-                grave.check(message.counter())?;
-                // what the log has covers the tombstone, if everything in it was confirmed
-                let end = if self.manual { 0 } else { grave.floor };
-                let will = grave.will && !self.manual;
-                let lease = Lease { end, ahead: 0, will, fresh, old_will: grave.will };
-                Stream { window: Window::after(*grave), lease }
+                grave.tombstone.check(message.counter())?;
+                let lease = Lease { fresh, ..grave.lease };
+                Stream { window: Window::after(grave.tombstone), lease }
             }
             None => Stream { window: Window::new(), lease: Lease { fresh, ..Lease::default() } },
         };
@@ -271,13 +279,11 @@ impl ReplayTable {
     /// does not know it.
     pub(super) fn promise(&mut self, key: StateKey, counter: u32) -> Option<Lease> {
         let journal = self.journal.as_mut()?;
-        let lease = if let Some(stream) = self.streams.get(key.scope, &key.hash) {
-            stream.lease.for_counter(counter)?.with_past(&stream.window)
-        } else {
-            // evicted meanwhile: what its tombstone covers was perhaps never written
-            let grave = self.stream_graves.get(key.scope, &key.hash.upper)?;
-            Lease { end: grave.floor, will: grave.will, ..Lease::default() }
+        let known = match self.streams.get(key.scope, &key.hash) {
+            Some(stream) => stream.lease,
+            None => self.stream_graves.get(key.scope, &key.hash.upper)?.lease,
         };
+        let lease = known.for_counter(counter)?;
         let row = Row::Stream { lease, window: None };
         journal.put(rows::stream_key(key.scope, key.hash.upper), &row);
         Some(lease)
@@ -287,6 +293,8 @@ impl ReplayTable {
     pub(super) fn promised(&mut self, key: StateKey, lease: Lease) {
         if let Some(stream) = self.streams.get_mut(key.scope, &key.hash) {
             stream.lease = stream.lease.merge(lease);
+        } else if let Some(grave) = self.stream_graves.get_mut(key.scope, &key.hash.upper) {
+            grave.lease = grave.lease.merge(lease);
         }
     }
 
@@ -336,7 +344,8 @@ impl ReplayTable {
     pub(super) fn bury_streams(&mut self, scope: u64) {
         while let Some((scope, hash, stream)) = self.streams.excess(scope) {
             self.stream_graves.remove(scope, &hash.upper);
-            self.stream_graves.insert(scope, hash.upper, stream.window.tombstone());
+            let grave = Grave { tombstone: stream.window.tombstone(), lease: stream.lease };
+            self.stream_graves.insert(scope, hash.upper, grave);
             self.lose_streams(scope);
         }
     }

@@ -46,6 +46,11 @@ impl Sending {
         Self { key, sessions: [NO_SESSIONS; LINKS], compact: None }
     }
 
+    /// Whether a session's will lies at a broker: it must not be forgotten.
+    fn has_will(&self) -> bool {
+        self.sessions.iter().flatten().flatten().any(|running| running.session.has_will())
+    }
+
     fn session(&self, link: Link, qos: QoS) -> Option<&Running> {
         self.sessions.get(place(link))?.get(level(qos))?.as_ref()
     }
@@ -334,7 +339,8 @@ impl GuardTx {
     /// Where the keys of a scope stand, now at the latest.
     fn find(&mut self, config: &Config, name: Name<'_>) -> Result<usize, SealError> {
         if self.scopes.get_mut(name).is_none() {
-            self.scopes.insert(name, Sending::new(sealing_key(config, name)?));
+            let sending = Sending::new(sealing_key(config, name)?);
+            self.scopes.insert(name, sending, |sending| !sending.has_will());
         }
         Ok(self.scopes.last_place())
     }

@@ -1,6 +1,6 @@
 //! The device's side of its updates: which snapshot counts. Knows no storage and no clock.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
 use super::link::{Link, LinkError, OpenError, Opened};
@@ -102,7 +102,7 @@ impl fmt::Display for Withheld {
 #[non_exhaustive]
 pub enum Received<'r> {
     /// A newer snapshot: store it, and then call [`Update::stored`].
-    New(Update<'r>),
+    New(Box<Update<'r>>),
     /// The one that is stored already. Nothing changes; acknowledge it again, since the first
     /// acknowledgement may have been lost.
     Known(AckDue),
@@ -259,7 +259,8 @@ impl Receiver {
             self.record = Some(record);
             return Ok(Received::Known(AckDue { serial }));
         }
-        Ok(Received::New(Update { receiver: self, record, proof: opened.proof, snapshot }))
+        let update = Update { receiver: self, record, proof: opened.proof, snapshot };
+        Ok(Received::New(Box::new(update)))
     }
 
     /// The replay policy `latest` with TS.

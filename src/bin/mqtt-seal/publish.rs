@@ -1,21 +1,25 @@
 //! `pub`: publishes, with the flags of mosquitto_pub.
 
+use core::time::Duration;
 use std::collections::VecDeque;
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use mqtt_seal::client::{ClientError, Event, EventLoop, Ticket};
 use mqtt_seal::guard::QoS;
 use tokio::sync::{Notify, mpsc};
 
 use crate::encoding;
 use crate::fault::Fault;
-use crate::session::{self, Client, SessionArgs, warn};
+use crate::session::{self, Client, SessionArgs, tell, warn};
 
 /// Lines of standard input that wait to be published.
 const LINES_WAITING: usize = 100;
 /// Messages whose acknowledgements are waited for while more are published.
 const UNACKNOWLEDGED: usize = 1_000;
+/// The rate is drawn anew so often, also while nothing comes.
+const REDRAWN: Duration = Duration::from_millis(200);
 
 /// Publish, with the flags of mosquitto_pub
 #[derive(Debug, clap::Args)]
@@ -62,45 +66,44 @@ impl Args {
     async fn publish(&self) -> Result<(), Fault> {
         let single = self.source.single()?;
         let (client, events) = self.session.start()?;
-        let up = Notify::new();
+        let (up, shown) = (Notify::new(), self.source.rate());
         let work = async {
-            let sent = self.send(&client, &up, single).await;
+            let sent = self.send(&client, &up, single, &shown).await;
             let left = client.disconnect().await;
-            sent.and_then(|sent| left.map(|()| sent))
+            sent.and(left)
         };
-        tokio::select! {
-            done = async { tokio::try_join!(work, self.watch(events, &up)) } => {
-                let (sent, ()) = done?;
-                if self.source.stdin_line && io::stderr().is_terminal() {
-                    warn(&format!("{sent} messages published"));
-                }
-                Ok(())
-            }
-            _ = tokio::signal::ctrl_c() => {
-                Err(Fault::new("interrupted: what was not yet sent is lost", "publish it again"))
-            }
+        let done = tokio::select! {
+            done = async { tokio::try_join!(work, self.watch(events, &up, &shown)) } => done.map(drop),
+            _ = tokio::signal::ctrl_c() => Err(interrupted(shown.position())),
+        };
+        let on_terminal = !shown.is_hidden();
+        shown.finish_and_clear();
+        if on_terminal && done.is_ok() {
+            tell(&format!("{} messages published", shown.position()));
         }
+        done
     }
 
-    /// Publishes everything, and waits for its end; returns how many messages that were.
+    /// Publishes everything, and waits for its end.
     async fn send(
         &self,
         client: &Client,
         up: &Notify,
         single: Option<Vec<u8>>,
-    ) -> Result<u64, Fault> {
+        shown: &ProgressBar,
+    ) -> Result<(), Fault> {
         if let Some(payload) = single {
             if let Some(ticket) = self.hand_over(client, up, payload).await? {
                 ended(ticket.await)?;
             }
-            return Ok(1);
+            shown.inc(1);
+            return Ok(());
         }
         let mut lines = lines();
         let mut tickets = VecDeque::new();
-        let mut sent = 0_u64;
         while let Some(line) = lines.recv().await {
             tickets.extend(self.hand_over(client, up, line).await?);
-            sent = sent.saturating_add(1);
+            shown.inc(1);
             if tickets.len() > UNACKNOWLEDGED
                 && let Some(first) = tickets.pop_front()
             {
@@ -110,7 +113,7 @@ impl Args {
         for ticket in tickets {
             ended(ticket.await)?;
         }
-        Ok(sent)
+        Ok(())
     }
 
     /// Gives a message to its link, and returns what tells its end. One of QoS 0 has ended then;
@@ -135,7 +138,12 @@ impl Args {
     }
 
     /// Watches the link until it ends. What becomes of messages, their tickets tell.
-    async fn watch(&self, mut events: EventLoop, up: &Notify) -> Result<(), Fault> {
+    async fn watch(
+        &self,
+        mut events: EventLoop,
+        up: &Notify,
+        shown: &ProgressBar,
+    ) -> Result<(), Fault> {
         let mut connected = false;
         while let Some(event) = events.poll().await {
             match event {
@@ -146,12 +154,19 @@ impl Args {
                 Event::LinkDown { error, .. } if !connected => {
                     return Err(self.session.no_connection(&error));
                 }
-                Event::LinkDown { error, .. } => warn(&format!("{error}; connecting again")),
+                Event::LinkDown { error, .. } => {
+                    shown.suspend(|| warn(&format!("{error}; connecting again")));
+                }
                 _ => {}
             }
         }
         Ok(())
     }
+}
+
+fn interrupted(messages: u64) -> Fault {
+    let what = format!("interrupted at {messages} messages: the last of them may be lost");
+    Fault::new(what, "publish with -q 1 and to the end to lose none")
 }
 
 /// What a ticket told.
@@ -160,6 +175,19 @@ fn ended(outcome: Result<(), ClientError>) -> Result<(), Fault> {
 }
 
 impl Source {
+    /// What counts the messages, and on a terminal shows lines and their rate as they go out.
+    fn rate(&self) -> ProgressBar {
+        if !self.stdin_line {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::no_length();
+        if let Ok(style) = ProgressStyle::with_template("{pos} messages, {per_sec}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(REDRAWN);
+        bar
+    }
+
     /// The one payload; `None` for lines.
     fn single(&self) -> Result<Option<Vec<u8>>, Fault> {
         if self.stdin_line {

@@ -353,3 +353,40 @@ fn what_was_confirmed_before_a_stream_was_evicted_stays_refused_over_all_stops()
         assert_eq!(verdict(&mut rx, at(NOW), &bytes), Err(Rejected::TooOld));
     }
 }
+
+#[test]
+fn a_will_keeps_its_session_whatever_else_is_sealed() {
+    let rule = Rule::sealed(["#"]).replay(Replay::Latest).timestamp(true);
+    let rule = rule.scope(Scope::Path { depth: 2 });
+    let (mut tx, mut rx) = pair(&rule);
+    tx.connected("gateway");
+    let mut will = Outgoing::new("a/b", b"off").at(Some(NOW));
+    will.kind = Some(crate::wire::Kind::Will);
+    let sealed = seal(&mut tx, &will);
+    for n in 0..1_024 {
+        seal(&mut tx, &Outgoing::new(&format!("a/{n}"), b"x").at(Some(NOW)));
+    }
+    let status = seal(&mut tx, &Outgoing::new("a/b", b"on").at(Some(NOW + 1)));
+    open(&mut rx, at(NOW + 1), &status).unwrap();
+    // the broker publishes it for a client that was cut off
+    open(&mut rx, at(NOW + 2), &sealed).unwrap();
+    assert_eq!(tx.seal(&will, &mut vec![]), Err(SealError::WillSealed));
+}
+
+#[test]
+fn a_rule_that_is_off_knows_no_duplicates() {
+    let stripped =
+        Rule::sealed(["x/#"]).replay(Replay::Off).topic_binding(TopicBinding::Strip("x/".into()));
+    let rules = || {
+        let whole = Rule::sealed(["#"]).build().unwrap();
+        let shared = SharedKey::take(&mut [7; 32]);
+        let keyring = Keyring::new(vec![Grant::shared(&shared, "realm").unwrap()]);
+        let policy = Policy::new(vec![stripped.clone().build().unwrap(), whole]);
+        Guard::new(policy, keyring, Links::Tcp).unwrap().split()
+    };
+    let ((mut tx, _), (_, mut rx)) = (rules(), rules());
+    let bytes = seal(&mut tx, &Outgoing::new("a/b", b"27"));
+    assert_eq!(verdict(&mut rx, at(NOW), &bytes), Ok(Verdict::New));
+    let bridged = Incoming::new("x/a/b", &[], Link::Tcp);
+    assert_eq!(verdict(&mut rx, bridged, &bytes), Ok(Verdict::Unchecked));
+}

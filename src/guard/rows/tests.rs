@@ -12,7 +12,7 @@ fn sender(n: u8) -> Sender {
 }
 
 fn rows() -> Vec<(RowKey, Row)> {
-    let lease = Lease { end: 165, ahead: 64, will: true, fresh: true, old_will: false };
+    let lease = Lease { end: 165, ahead: 64, will: true, fresh: true };
     let window = Window { next: 101, floor: 7, will: true, seen: [5; 16] };
     let newest = Newest {
         sender: sender(2),
