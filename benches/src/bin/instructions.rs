@@ -112,7 +112,9 @@ fn refusals(backend: &str, suite: Suite, size: usize) {
     }
     let with = |at: usize, change: fn(u8) -> u8| {
         let mut changed = seen.clone();
-        changed.iter_mut().for_each(|message| message[at] = change(message[at]));
+        for message in &mut changed {
+            message[at] = change(message[at]);
+        }
         changed
     };
     let refused = [
