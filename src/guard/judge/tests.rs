@@ -390,3 +390,87 @@ fn a_rule_that_is_off_knows_no_duplicates() {
     let bridged = Incoming::new("x/a/b", &[], Link::Tcp);
     assert_eq!(verdict(&mut rx, bridged, &bytes), Ok(Verdict::Unchecked));
 }
+
+#[test]
+fn an_acknowledgement_after_eviction_counts_for_a_value_too() {
+    let rule = Rule::sealed(["#"]).replay(Replay::Latest);
+    let (mut tx, mut rx) = pair(&rule);
+    rx.set_replay_limits(ReplayLimits { records: 1, ..ReplayLimits::default() });
+    rx.confirm_manually();
+    let bytes = seal(&mut tx, &Outgoing::new("a/b", b"on"));
+    let other = seal(&mut tx, &Outgoing::new("a/c", b"on"));
+    let receipt = open(&mut rx, at(NOW), &bytes).unwrap().receipt.unwrap();
+    open(&mut rx, Incoming::new("a/c", &[], Link::Tcp), &other).unwrap();
+    assert_eq!(verdict(&mut rx, at(NOW), &bytes), Ok(Verdict::Redelivered));
+    assert_eq!(rx.confirm(receipt), []);
+    assert_eq!(verdict(&mut rx, at(NOW), &bytes), Err(Rejected::Duplicate));
+}
+
+#[test]
+fn the_counter_of_a_will_is_no_evidence_of_a_gap() {
+    let (mut tx, mut rx) = pair(&Rule::sealed(["#"]).scope(Scope::Path { depth: 3 }));
+    tx.connected("x");
+    let mut will = Outgoing::new("a/b", b"off");
+    will.kind = Some(crate::wire::Kind::Will);
+    let will = seal(&mut tx, &will);
+    let first = seal(&mut tx, &Outgoing::new("a/b", b"27"));
+    open(&mut rx, at(NOW), &first).unwrap();
+    assert_eq!(open(&mut rx, at(NOW), &will).unwrap().gap, None);
+}
+
+#[test]
+fn rows_keep_their_order_over_two_unclean_stops() {
+    let rule = Rule::sealed(["#"]);
+    let (mut tx, _) = pair(&rule);
+    let topics = ["a/1", "a/2", "a/3"];
+    let sealed = topics.map(|topic| seal(&mut tx, &Outgoing::new(topic, b"27")));
+    let mut log = MemoryLog::default();
+    let start = |log: &mut MemoryLog, limits| {
+        let guard = guard(&rule).with_replay_limits(limits);
+        guard.with_replay_log(log, Prefer::NoReplay).unwrap().split().1
+    };
+    let mut open = |rx: &mut GuardRx, log: &mut MemoryLog, at: usize| {
+        let message = Incoming::new(topics[at], &sealed[at], Link::Tcp);
+        rx.open_with_log(&message, &mut vec![], log).is_ok()
+    };
+    // the first topic is the last that was written
+    let mut rx = start(&mut log, ReplayLimits::default());
+    for at in [1, 2, 0] {
+        assert!(open(&mut rx, &mut log, at));
+    }
+    drop(start(&mut log, ReplayLimits::default()));
+    let mut rx = start(&mut log, ReplayLimits { ring: 1, ..ReplayLimits::default() });
+    assert_eq!(rx.forgotten(), 2);
+    assert!(!open(&mut rx, &mut log, 0) && open(&mut rx, &mut log, 1));
+}
+
+#[test]
+fn limits_hold_for_what_is_restored() {
+    let rule = Rule::sealed(["#"]).replay(Replay::Latest);
+    let (mut tx, _) = pair(&rule);
+    let mut log = MemoryLog::default();
+    let (_, mut rx) = guard(&rule).with_replay_log(&mut log, Prefer::NoReplay).unwrap().split();
+    for topic in ["a/1", "a/2"] {
+        let bytes = seal(&mut tx, &Outgoing::new(topic, b"on"));
+        let message = Incoming::new(topic, &bytes, Link::Tcp);
+        rx.open_with_log(&message, &mut vec![], &mut log).unwrap();
+    }
+    let limits = ReplayLimits { records: 1, ring: 0, ..ReplayLimits::default() };
+    let guard = guard(&rule).with_replay_limits(limits);
+    let (_, rx) = guard.with_replay_log(&mut log, Prefer::NoReplay).unwrap().split();
+    assert_eq!(rx.forgotten(), 1);
+}
+
+#[test]
+fn what_waits_for_confirmation_is_bounded() {
+    let mut judge = Judge::new([1; 16]);
+    judge.table.manual = true;
+    let topic = TopicName::parse("a").unwrap();
+    let (kid, id) = (crate::wire::KeyId::new([0; 4]), crate::wire::SessionId::Random([1; 12]));
+    let state = judge.table.stream_key(crate::keyring::ScopeRef::Named("s"), kid, id, topic);
+    for counter in (0..).take(MAX_UNCONFIRMED + 10) {
+        let receipt = Receipt { record: false, state, kid, id, counter };
+        judge.wait(&receipt, Verdict::New, None);
+    }
+    assert_eq!(judge.waiting.len(), MAX_UNCONFIRMED);
+}
