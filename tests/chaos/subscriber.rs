@@ -12,7 +12,10 @@ use mqtt_seal::client::Event;
 use mqtt_seal::guard::{Guard, Outgoing, Prefer};
 use mqtt_seal::store::replay_file::ReplayFile;
 use mqtt_seal::{rumqttc_v4::V4, rumqttc_v5::V5};
-use rumqttc::{AsyncClient, MqttOptions};
+use rumqttc::{AsyncClient, MqttOptions, Packet};
+use tokio::sync::watch;
+
+use crate::support::DEADLINE;
 
 use crate::scene::{Extras, Version, broker_with, count, guard, parse, qos, random, subscribe};
 
@@ -100,6 +103,9 @@ fn child<V: Version>(port: u16, prefer: Prefer, log: &Path) -> Child {
 struct Source {
     client: AsyncClient,
     sealed: Vec<Vec<u8>>,
+    sent: usize,
+    /// What the broker has acknowledged.
+    acknowledged: watch::Receiver<usize>,
 }
 
 impl Source {
@@ -116,11 +122,27 @@ impl Source {
         // more on their way at QoS 2, and Mosquitto ends the connection
         options.set_inflight(10);
         let (client, mut events) = AsyncClient::new(options, 10);
-        tokio::spawn(async move { while events.poll().await.is_ok() {} });
-        Self { client, sealed }
+        let (count, acknowledged) = watch::channel(0);
+        tokio::spawn(async move {
+            while let Ok(event) = events.poll().await {
+                if let rumqttc::Event::Incoming(Packet::PubAck(_) | Packet::PubComp(_)) = event {
+                    count.send_modify(|count| *count += 1);
+                }
+            }
+        });
+        Self { client, sealed, sent: 0, acknowledged }
     }
 
-    async fn send(&self, from: usize, to: usize) {
+    /// Waits until nothing is on its way: what is left of one life must not overtake what the next
+    /// one is sent, as a broker would not let it.
+    async fn settle(&mut self) {
+        let sent = self.sent;
+        let all = self.acknowledged.wait_for(|count| *count == sent);
+        tokio::time::timeout(DEADLINE, all).await.expect("acknowledged in time").unwrap();
+    }
+
+    async fn send(&mut self, from: usize, to: usize) {
+        self.sent += to - from + 1;
         for number in from..to {
             let qos =
                 if number % 5 == 4 { rumqttc::QoS::ExactlyOnce } else { rumqttc::QoS::AtLeastOnce };
@@ -183,9 +205,10 @@ async fn run<V: Version>(prefer: Prefer) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     drop(ReplayFile::create(&log).unwrap());
-    let source = Source::start(broker.tcp_port(), guard());
+    let mut source = Source::start(broker.tcp_port(), guard());
     let (mut told, mut next, mut kills) = (Told::default(), 0, 0);
     while next < count() {
+        source.settle().await;
         let mut child = child::<V>(broker.tcp_port(), prefer, &log);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let ready = |line: &io::Result<String>| line.as_ref().unwrap() == "ready";
