@@ -206,8 +206,12 @@ impl Model {
     }
 
     fn stop(&mut self) {
-        for stream in &mut self.streams {
-            stream.written = stream.written.map(|_| stream.lease);
+        for stream in self.streams.iter_mut().filter(|stream| stream.written.is_some()) {
+            // what was delivered, and what was promised beyond it while the stream had a window
+            let delivered = stream.next.max(stream.floor);
+            let end = if stream.live { stream.lease.end.max(delivered) } else { delivered };
+            stream.lease = Lease { end, ahead: end - delivered };
+            stream.written = Some(stream.lease);
         }
     }
 
@@ -217,6 +221,7 @@ impl Model {
             if let Some(Lease { end, ahead }) = stream.written {
                 stream.next = if no_loss { end - ahead } else { end };
                 stream.bury();
+                stream.lease = Lease { end: stream.floor, ahead: 0 };
                 stream.written = Some(stream.lease);
             }
             if no_loss {
@@ -231,7 +236,6 @@ impl Model {
 impl Stream {
     fn bury(&mut self) {
         self.live = false;
-        self.floor = self.next;
-        self.lease = Lease { end: self.floor, ahead: 0 };
+        self.floor = self.floor.max(self.next);
     }
 }
