@@ -429,7 +429,7 @@ fn rows_keep_their_order_over_two_unclean_stops() {
         let guard = guard(&rule).with_replay_limits(limits);
         guard.with_replay_log(log, Prefer::NoReplay).unwrap().split().1
     };
-    let mut open = |rx: &mut GuardRx, log: &mut MemoryLog, at: usize| {
+    let open = |rx: &mut GuardRx, log: &mut MemoryLog, at: usize| {
         let message = Incoming::new(topics[at], &sealed[at], Link::Tcp);
         rx.open_with_log(&message, &mut vec![], log).is_ok()
     };
