@@ -207,15 +207,14 @@ fn bytes_that_are_no_row_are_refused() {
 proptest::proptest! {
     #[test]
     fn any_bytes_are_a_row_or_are_refused(
-        choice in 0_usize..8,
-        at in 0_usize..64,
+        choice: proptest::sample::Index,
+        at: proptest::sample::Index,
         byte: u8,
         cut in 0_usize..128,
     ) {
         let entries = entries();
-        let mut bytes = row::encode(&entries[choice % entries.len()]).to_vec();
-        let place = at % bytes.len();
-        bytes[place] = byte;
+        let mut bytes = row::encode(choice.get(&entries)).to_vec();
+        *at.get_mut(&mut bytes) = byte;
         bytes.truncate(cut);
         if let Some(entry) = row::decode(&bytes) {
             proptest::prop_assert_eq!(row::encode(&entry).to_vec(), bytes);
