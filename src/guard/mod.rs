@@ -113,12 +113,32 @@ pub struct Guard {
     rx: GuardRx,
 }
 
-/// What both halves agree on.
+/// What both halves of a guard agree on: policy, keys and links. Many guards may share one.
 #[derive(Debug)]
-pub(crate) struct Config {
+pub struct Config {
     policy: Policy,
     keyring: Keyring,
     links: Links,
+}
+
+impl Config {
+    /// These rules and keys, for a client with these links.
+    #[must_use]
+    pub const fn new(policy: Policy, keyring: Keyring, links: Links) -> Self {
+        Self { policy, keyring, links }
+    }
+
+    /// The policy.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The links that are decided for.
+    #[must_use]
+    pub const fn links(&self) -> Links {
+        self.links
+    }
 }
 
 impl Guard {
@@ -139,11 +159,22 @@ impl Guard {
         policy: Policy,
         keyring: Keyring,
         links: Links,
+        entropy: Box<dyn Entropy + Send>,
+    ) -> Result<Self, NoEntropy> {
+        Self::from_config(Arc::new(Config::new(policy, keyring, links)), entropy)
+    }
+
+    /// A guard that shares `config` with others, each for a client of its own: with replay state
+    /// and sessions of its own, and randomness from `entropy`.
+    ///
+    /// # Errors
+    /// [`NoEntropy`] if `entropy` fails.
+    pub fn from_config(
+        config: Arc<Config>,
         mut entropy: Box<dyn Entropy + Send>,
     ) -> Result<Self, NoEntropy> {
         let mut random = [0; 32];
         entropy.fill(&mut random)?;
-        let config = Arc::new(Config { policy, keyring, links });
         let (announce, own) = own::ring();
         Ok(Self {
             rx: GuardRx::new(Arc::clone(&config), own, &random),
@@ -183,13 +214,13 @@ impl Guard {
     /// The policy.
     #[must_use]
     pub fn policy(&self) -> &Policy {
-        &self.tx.config().policy
+        self.tx.config().policy()
     }
 
     /// The links that the guard decides for.
     #[must_use]
     pub fn links(&self) -> Links {
-        self.tx.config().links
+        self.tx.config().links()
     }
 }
 

@@ -49,6 +49,18 @@ fn sealed_message_opens_once_and_only_under_its_topic() {
 }
 
 #[test]
+fn guards_that_share_a_config_have_replay_state_and_sessions_of_their_own() {
+    let config = Arc::new(Config::new(Policy::new(vec![sealed_rule()]), keyring(7), Links::Tcp));
+    let client =
+        || Guard::from_config(Arc::clone(&config), Box::new(getrandom::SysRng)).unwrap().split();
+    let ((mut tx, mut own), (mut other_tx, mut other)) = (client(), client());
+    let (bytes, sealed) = seal(&mut tx, &Outgoing::new("a", b"27"));
+    assert_ne!(seal(&mut other_tx, &Outgoing::new("a", b"27")).1.sealed, sealed.sealed);
+    assert!(open(&mut other, "a", &bytes).is_ok_and(|(_, delivery)| !delivery.own));
+    assert!(open(&mut own, "a", &bytes).is_ok_and(|(_, delivery)| delivery.own));
+}
+
+#[test]
 fn clear_text_on_a_sealed_topic_is_refused() {
     let (_, mut rx) = guard(vec![sealed_rule()], Links::Tcp);
     assert_eq!(open(&mut rx, "a", b"27").unwrap_err(), OpenError::ClearOnSealedTopic);
