@@ -99,15 +99,16 @@ fn replay_state_outlives_the_configuration() {
 
 #[test]
 fn other_rule_holds_for_the_topic_of_the_last_message() {
-    let grants = || vec![generation(1, State::Active)];
-    let mixed = Rule::mixed(["#"], 10).build().unwrap();
-    let mut end = client(config(mixed, grants()));
-    let now = |rx: &mut GuardRx| {
-        rx.open(&Incoming::new("a", b"27", Link::Tcp).at(Some(1)), &mut vec![]).map(drop)
-    };
-    assert_eq!(now(&mut end.1), Ok(()));
-    replace(&mut end, &config(sealed_rule(), grants()));
-    assert_eq!(now(&mut end.1), Err(OpenError::ClearOnSealedTopic));
+    let mut end = client(step(0));
+    let bytes = sent(&mut end.0);
+    assert!(open(&mut end.1, "a/b", &bytes).is_ok());
+    let other = Rule::sealed(["other"]).build().unwrap();
+    let clear = Rule::clear(["#"]).build().unwrap();
+    let keyring = Keyring::new(vec![generation(1, State::Active)]);
+    let config = Config::new(Policy::new(vec![other, clear]), keyring, Links::Tcp);
+    replace(&mut end, &Arc::new(config));
+    assert_eq!(sent(&mut end.0), b"27");
+    assert_eq!(open(&mut end.1, "a/b", b"27").unwrap().0, b"27");
 }
 
 #[test]
