@@ -18,7 +18,7 @@ use crate::policy::Link;
 use crate::session::{Entropy, NoEntropy};
 #[cfg(feature = "tls")]
 use crate::tls::{Shown, Source, SpkiPin, TlsConfig};
-use crate::topic::TopicName;
+use crate::topic::{TopicError, TopicName};
 
 /// Room for the largest packet of a run: an attestation has at most 65,535 bytes, a topic as many.
 pub(super) const MAX_RECORD: usize = 256 << 10;
@@ -162,8 +162,8 @@ impl Peer {
             device: PeerId::parse(&auth.device).map_err(ConfigError::PeerName)?,
             authority: PeerId::parse(&auth.authority).map_err(ConfigError::PeerName)?,
             broker: BrokerName::parse(&broker).map_err(ConfigError::PeerName)?,
-            request: TopicName::parse(&auth.request).map_err(ConfigError::PeerTopic)?,
-            response: TopicName::parse(&auth.response).map_err(ConfigError::PeerTopic)?,
+            request: topic(&auth.request).map_err(ConfigError::PeerTopic)?,
+            response: topic(&auth.response).map_err(ConfigError::PeerTopic)?,
         };
         Ok(Self {
             device: Device::new(Arc::clone(&auth.key), &names),
@@ -257,6 +257,11 @@ impl Peer {
     pub(super) fn clock(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+}
+
+/// One end publishes and the other subscribes.
+fn topic(text: &str) -> Result<TopicName<'_>, TopicError> {
+    TopicName::parse(text).and_then(TopicName::subscribable)
 }
 
 /// A client ID that says nothing.

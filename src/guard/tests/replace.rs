@@ -103,7 +103,7 @@ fn other_rule_holds_for_the_topic_of_the_last_message() {
     let bytes = sent(&mut end.0);
     assert!(open(&mut end.1, "a/b", &bytes).is_ok());
     let other = Rule::sealed(["other"]).build().unwrap();
-    let clear = Rule::clear(["#"]).build().unwrap();
+    let clear = Rule::clear(["#"]).transport(Transport::Tcp).build().unwrap();
     let keyring = Keyring::new(vec![generation(1, State::Active)]);
     let config = Config::new(Policy::new(vec![other, clear]), keyring, Links::Tcp);
     replace(&mut end, &Arc::new(config));
