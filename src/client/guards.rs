@@ -59,6 +59,7 @@ impl Guards {
         let (mut tx, mut rx) = (self.tx(), self.rx());
         tx.replace(Arc::clone(config));
         rx.guard.replace(Arc::clone(config));
+        rx.write_the_rest();
         drop((tx, rx));
         self.reloads.send_modify(|times| *times = times.wrapping_add(1));
     }

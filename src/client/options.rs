@@ -70,6 +70,7 @@ pub(super) struct Settings {
     pub(super) max_packet: Option<(usize, usize)>,
     pub(super) reconnect: (Duration, Duration),
     danger_credentials_on_plain_link: bool,
+    pub(super) danger_allow_step_back: bool,
 }
 
 impl<M> ClientOptions<M> {
@@ -89,6 +90,7 @@ impl<M> ClientOptions<M> {
                     Duration::from_millis(MAX_RECONNECT_MS),
                 ),
                 danger_credentials_on_plain_link: false,
+                danger_allow_step_back: false,
             },
             counters: Vec::new(),
             outbox: None,
@@ -239,6 +241,14 @@ let options = ClientOptions::new().replay_log(log, Prefer::NoReplay)?;
     #[must_use]
     pub const fn danger_credentials_on_plain_link(mut self) -> Self {
         self.settings.danger_credentials_on_plain_link = true;
+        self
+    }
+
+    /// Starts also where a rule is less strict than the replay log has seen one with the same
+    /// filter: whoever can publish to the broker can then pass clear text off as genuine.
+    #[must_use]
+    pub const fn danger_allow_step_back(mut self) -> Self {
+        self.settings.danger_allow_step_back = true;
         self
     }
 

@@ -89,10 +89,11 @@ impl<V> AsyncClient<V> {
     /// [`ReloadError`] with the first that holds, in the order of its variants.
     // SPEC §4, "Generations"
     pub fn reload(&self, policy: Policy, keyring: Keyring) -> Result<(), ReloadError> {
-        let step_back = self.shared().policy(|before| policy.step_back(before));
-        if let Some(step_back) = step_back {
-            return Err(ReloadError::StepBack(step_back));
-        }
+        let shared = self.shared();
+        let step_back = shared.policy(|before| policy.step_back(before));
+        step_back.map_or(Ok(()), Err).map_err(ReloadError::StepBack)?;
+        let seen = shared.guards.rx().guard.check_step_back(&policy);
+        seen.map_err(ReloadError::StepBack)?;
         self.danger_reload_with_step_back(policy, keyring)
     }
 

@@ -3,6 +3,8 @@
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::{convert::Infallible, fmt};
 
+use crate::policy::StepBack;
+
 /// Bytes of a row's key.
 pub const ROW_KEY_LEN: usize = 17;
 
@@ -107,11 +109,14 @@ pub enum RestoreError {
     NewerVersion,
     /// A row is cut, changed, or of no known kind.
     Damaged,
+    /// A rule is less strict than the log has seen one with the same filter.
+    StepBack(StepBack),
 }
 
 impl fmt::Display for RestoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::StepBack(step_back) => return step_back.fmt(f),
             Self::NewerVersion => {
                 "the replay log was written by a newer version: use that, or another log"
             }

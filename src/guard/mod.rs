@@ -35,6 +35,7 @@ mod judge;
 mod leases;
 mod log;
 mod lru;
+mod marks;
 mod outgoing;
 mod own;
 mod recent;
@@ -188,6 +189,14 @@ impl Guard {
     #[must_use]
     pub fn with_replay_limits(mut self, limits: ReplayLimits) -> Self {
         self.rx.set_replay_limits(limits);
+        self
+    }
+
+    /// Takes up a log also where a rule is less strict than one with the same filter was: see
+    /// [`GuardRx::danger_allow_step_back`].
+    #[must_use]
+    pub const fn danger_allow_step_back(mut self) -> Self {
+        self.rx.danger_allow_step_back();
         self
     }
 

@@ -65,6 +65,7 @@ impl ReplayTable {
         match row {
             Row::Log { .. } => {}
             Row::Own(sender) => own.push((hash.upper, sender)),
+            Row::Mark(level) => drop(self.marks.insert(hash.upper, level)),
             Row::Record { lower: None, record } => {
                 self.record_graves.insert(scope, hash.upper, record.tombstone());
                 self.lose_records(scope);

@@ -10,6 +10,7 @@
 //! | 1 | stream | flags (1 will, 2 fresh rule, 4 window follows), lease u32, ahead u8; lower half u64, next u32, floor u32, will u8, 16 words u64 |
 //! | 2 | record | flags (1 confirmed, 2 timestamp, 4 tombstone), lower half u64 but for tombstones, sender, CTR u32, timestamp u64 if any, number of retired senders u8, for each sender and CTR |
 //! | 3 | own session, key otherwise its number modulo 64 | sender |
+//! | 4 | filter of a rule, key otherwise zero and a hash of it | how strict the rule was: 0 clear, 1 observe, 2 mixed, 3 sealed |
 //!
 //! A *sender* is KID 4, length of the ID u8, ID 12 with zeros behind it. Counters of streams are
 //! stored as one more than they are, 0 for none.
@@ -26,6 +27,10 @@ const LOG: u8 = 0;
 const STREAM: u8 = 1;
 const RECORD: u8 = 2;
 const OWN: u8 = 3;
+const MARK: u8 = 4;
+
+/// `sealed`, the strictest that a rule can be.
+const MAX_MARK: u8 = 3;
 
 const VERSION: u8 = 1;
 
@@ -66,6 +71,7 @@ pub(super) enum Row {
         record: LatestRecord,
     },
     Own(Sender),
+    Mark(u8),
 }
 
 pub(super) const LOG_KEY: RowKey = RowKey([LOG; ROW_KEY_LEN]);
@@ -81,6 +87,11 @@ pub(super) fn record_key(scope: u64, upper: u64) -> RowKey {
 /// The key of an own session; the last 64 have one.
 pub(super) fn own_key(number: u64) -> RowKey {
     key(OWN, 0, number % 64)
+}
+
+/// The key of a filter by its hash.
+pub(super) fn mark_key(hash: u64) -> RowKey {
+    key(MARK, 0, hash)
 }
 
 fn key(kind: u8, scope: u64, upper: u64) -> RowKey {
@@ -117,6 +128,7 @@ pub(super) fn encode(seq: u64, row: &Row) -> Vec<u8> {
         Row::Stream { lease, window } => put_stream(&mut out, *lease, window.as_ref()),
         Row::Record { lower, record } => put_record(&mut out, *lower, record),
         Row::Own(sender) => put_sender(&mut out, sender),
+        Row::Mark(level) => out.push(*level),
     }
     out
 }
@@ -196,6 +208,7 @@ fn read(key: RowKey, reader: &mut Reader<'_>) -> Option<(u64, Row)> {
         STREAM => read_stream(reader)?,
         RECORD => read_record(reader)?,
         OWN => Row::Own(read_sender(reader)?),
+        MARK => Row::Mark(reader.u8().filter(|level| *level <= MAX_MARK)?),
         _ => return None,
     };
     Some((seq, row))

@@ -23,7 +23,7 @@ use super::table::ReplayLimits;
 use super::{Config, bound_topic, scope_of};
 use crate::keyring::{KeyCollision, LiveKey};
 use crate::message;
-use crate::policy::{self, Payload, PropertyHandling, Replay, Rule};
+use crate::policy::{self, Payload, Policy, PropertyHandling, Replay, Rule, StepBack};
 use crate::replay::{Rejected, Sender};
 use crate::session::{Authentic, Entropy, NoEntropy, SessionKeys};
 use crate::suite::Suite;
@@ -62,6 +62,7 @@ pub struct GuardRx {
     aad: AadBuffer,
     recent: Option<Box<Recent>>,
     stopped: bool,
+    step_back_allowed: bool,
 }
 
 /// A sealed message with its rule.
@@ -93,6 +94,7 @@ impl GuardRx {
             aad: AadBuffer::default(),
             recent: None,
             stopped: false,
+            step_back_allowed: false,
         }
     }
 
@@ -138,9 +140,28 @@ impl GuardRx {
             self.own.know(sender);
             self.own.go_on_from(number.saturating_add(1));
         }
+        if !self.step_back_allowed {
+            self.check_step_back(&self.config.policy).map_err(RestoreError::StepBack)?;
+        }
+        self.judge.table.mark(&self.config.policy);
         self.stopped = false;
         self.tell_losses(lost);
         Ok(self.judge.take_writes())
+    }
+
+    /// Whether all rules of `policy` are as strict as those with the same filters that the replay
+    /// log has seen, in this run or earlier ones. Without a log there is no memory of them.
+    ///
+    /// # Errors
+    /// [`StepBack`] with the first rule that is not.
+    pub fn check_step_back(&self, policy: &Policy) -> Result<(), StepBack> {
+        self.judge.table.check_marks(policy)
+    }
+
+    /// Lets [`GuardRx::restore`] take up a log although a rule is less strict now than one with the
+    /// same filter was: whoever can publish to the broker can then pass clear text off as genuine.
+    pub const fn danger_allow_step_back(&mut self) {
+        self.step_back_allowed = true;
     }
 
     /// What a replay log should know and no message waits for, such as this client's own sessions.

@@ -5,7 +5,7 @@ use core::hash::{Hash, Hasher};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::keyring::ScopeRef;
-use crate::topic::TopicName;
+use crate::topic::{TopicFilter, TopicName};
 use crate::wire::header::{KeyId, SessionId};
 
 /// A keyed hash of (scope, KID, session ID with its length, topic of the AAD) for windows, and of
@@ -38,6 +38,13 @@ impl StateKeys {
     /// The key of the hash.
     pub(super) const fn secret(&self) -> &[u8; 16] {
         &self.key
+    }
+
+    /// Names a filter.
+    pub(super) fn filter(&self, filter: TopicFilter<'_>) -> u64 {
+        let mut hasher = SipHasher13::new_with_key(&self.key);
+        filter.as_str().hash(&mut hasher);
+        hasher.finish128().h1
     }
 
     /// The key of a window with its sender, or of a record without one.

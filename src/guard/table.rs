@@ -2,6 +2,7 @@
 //! know. Knows no keys, no rules and no I/O.
 
 use alloc::vec::Vec;
+use hashbrown::HashMap;
 
 use super::incoming::Receipt;
 use super::log::Write;
@@ -107,6 +108,8 @@ pub(super) struct ReplayTable {
     /// Whether what is accepted still has to be confirmed.
     pub(super) manual: bool,
     pub(super) journal: Option<Journal>,
+    /// How strict the rules were so far, by the hash of their filters.
+    pub(super) marks: HashMap<u64, u8>,
 }
 
 /// What is still to be told to a log.
@@ -153,6 +156,7 @@ impl ReplayTable {
             limits,
             manual: false,
             journal: None,
+            marks: HashMap::new(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Payload, Policy};
+use super::{Payload, Policy, Rule};
 use crate::topic::TopicFilter;
 
 /// A rule is less strict than one before it was: from `sealed` over `mixed` and `observe` to `clear`,
@@ -32,13 +32,14 @@ const fn level(payload: Payload) -> u8 {
     }
 }
 
-/// The filters of a policy, first match first.
-fn filters(policy: &Policy) -> impl Iterator<Item = (usize, TopicFilter<'_>, u8)> {
-    let rules = policy.rules().iter().enumerate();
-    rules.flat_map(|(at, rule)| rule.topics().map(move |topic| (at, topic, level(rule.payload()))))
-}
-
 impl Policy {
+    /// The place of its rule, each filter and how strict that is, first match first.
+    pub(crate) fn ladder(&self) -> impl Iterator<Item = (usize, TopicFilter<'_>, u8)> {
+        let rules = self.rules().iter().enumerate();
+        let level = |rule: &Rule| level(rule.payload());
+        rules.flat_map(move |(at, rule)| rule.topics().map(move |topic| (at, topic, level(rule))))
+    }
+
     /// The first rule that is less strict than `before` was, for some topic that it decides. It is
     /// on the safe side: a rule counts too whose topics only the union of several rules shows to
     /// have been as lenient before.
@@ -47,18 +48,18 @@ impl Policy {
         let lenient = |(at, filter, level)| {
             !is_decided_above(self, at, filter) && was_stricter(before, filter, level)
         };
-        filters(self).find(|rule| lenient(*rule)).map(|(rule, ..)| StepBack { rule })
+        self.ladder().find(|rule| lenient(*rule)).map(|(rule, ..)| StepBack { rule })
     }
 }
 
 /// Whether a rule before `at` decides all topics of `filter`.
 fn is_decided_above(policy: &Policy, at: usize, filter: TopicFilter<'_>) -> bool {
-    filters(policy).take_while(|(other, ..)| *other < at).any(|(_, other, _)| other.covers(filter))
+    policy.ladder().take_while(|(other, ..)| *other < at).any(|(_, other, _)| other.covers(filter))
 }
 
 /// Whether some topic of `filter` was decided more strictly than by `wanted`.
 fn was_stricter(before: &Policy, filter: TopicFilter<'_>, wanted: u8) -> bool {
-    for (_, other, level) in filters(before) {
+    for (_, other, level) in before.ladder() {
         if level > wanted && other.overlaps(filter) {
             return true;
         }
@@ -73,7 +74,6 @@ fn was_stricter(before: &Policy, filter: TopicFilter<'_>, wanted: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Rule;
 
     fn policy(rules: &[(&str, &str)]) -> Policy {
         let rule = |(kind, topic): &(&str, &str)| match *kind {

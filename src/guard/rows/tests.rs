@@ -34,6 +34,7 @@ fn rows() -> Vec<(RowKey, Row)> {
         (record_key(1, 2), Row::Record { lower: None, record: LatestRecord::after(undated) }),
         (own_key(65), Row::Own(sender(1))),
         (own_key(65), Row::Own(sender(2))),
+        (mark_key(7), Row::Mark(3)),
     ]
 }
 
@@ -68,7 +69,7 @@ fn a_log_of_a_newer_version_is_named_so() {
 
 #[test]
 fn rows_of_unknown_kind_and_unknown_flags_are_damaged() {
-    assert_eq!(decode(key(4, 0, 0), &[0; 9]), Err(RestoreError::Damaged));
+    assert_eq!(decode(key(5, 0, 0), &[0; 9]), Err(RestoreError::Damaged));
     let at_flags = [(stream_key(0, 0), 8), (record_key(0, 0), 8)];
     for (key, at) in at_flags {
         let (_, row) = rows().into_iter().find(|(other, _)| other.0[0] == key.0[0]).unwrap();

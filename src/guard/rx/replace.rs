@@ -8,11 +8,16 @@ use crate::guard::{Config, Name};
 impl GuardRx {
     /// Opens by `config` from now on; the sending half of the same client has to take the same one.
     /// Replay state and counts stay, as do the sessions of keys that still open; what was derived
-    /// from all other keys is wiped.
+    /// from all other keys is wiped. The replay log, if there is one, has to be told by
+    /// [`GuardRx::take_writes`] how strict the rules are now.
+    ///
+    /// Ask [`GuardRx::check_step_back`] and [`Policy::step_back`](crate::policy::Policy::step_back)
+    /// first.
     // SPEC §4, "Generations"
     pub fn replace(&mut self, config: Arc<Config>) {
         self.recent = None;
         self.scopes.retain(|name, keys| keys.goes_on(&config, name));
+        self.judge.table.mark(&config.policy);
         self.config = config;
     }
 }

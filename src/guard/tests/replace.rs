@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::keyring::State;
+use crate::policy::StepBack;
 
 const RETIRING: State = State::Retiring { not_after: None };
 
@@ -143,4 +144,56 @@ fn sealing_key_id_is_that_of_the_messages() {
     let clear = Rule::clear(["#"]).build().unwrap();
     replace(&mut end, &config(clear, vec![]));
     assert_eq!(end.0.sealing_key_id(&message), Ok(None));
+}
+
+fn with_log(rules: Vec<Rule>, log: &mut MemoryLog) -> Result<(), RestoreError> {
+    let guard = Guard::new(Policy::new(rules), keyring(7), Links::Tcp).unwrap();
+    match guard.with_replay_log(log, Prefer::NoReplay) {
+        Ok(_) => Ok(()),
+        Err(LogError::Restore(error)) => Err(error),
+        Err(LogError::Log(never)) => match never {},
+    }
+}
+
+#[test]
+fn rule_that_a_log_has_seen_sealed_stays_so_over_restarts() {
+    let mut log = MemoryLog::default();
+    let mixed = || Rule::mixed(["a/#"], 9).build().unwrap();
+    let sealed = || Rule::sealed(["a/#"]).build().unwrap();
+    let other = || Rule::sealed(["b"]).build().unwrap();
+    for rules in [vec![mixed()], vec![sealed()], vec![other()], vec![sealed()]] {
+        assert_eq!(with_log(rules, &mut log), Ok(()));
+    }
+    let refused = Err(RestoreError::StepBack(StepBack { rule: 1 }));
+    assert_eq!(with_log(vec![other(), mixed()], &mut log), refused);
+    let guard = Guard::new(Policy::new(vec![mixed()]), keyring(7), Links::Tcp).unwrap();
+    let taken = guard.danger_allow_step_back().with_replay_log(&mut log, Prefer::NoReplay);
+    assert!(taken.is_ok());
+    assert_eq!(with_log(vec![mixed()], &mut log), Ok(()), "it was said once");
+}
+
+#[test]
+fn rule_that_was_replaced_by_a_sealed_one_is_known_to_the_log() {
+    let mut log = MemoryLog::default();
+    let rule = |mixed: bool| {
+        let topics = ["a/#"];
+        if mixed { Rule::mixed(topics, 9) } else { Rule::sealed(topics) }.build().unwrap()
+    };
+    let guard = Guard::new(Policy::new(vec![rule(true)]), keyring(7), Links::Tcp).unwrap();
+    let (_, mut rx) = guard.with_replay_log(&mut log, Prefer::NoReplay).unwrap().split();
+    rx.replace(config(rule(false), vec![]));
+    log.write(&rx.take_writes()).unwrap();
+    assert!(rx.check_step_back(&Policy::new(vec![rule(true)])).is_err());
+    assert!(matches!(with_log(vec![rule(true)], &mut log), Err(RestoreError::StepBack(_))));
+}
+
+#[test]
+fn receiver_whose_log_was_refused_opens_nothing() {
+    let mut log = MemoryLog::default();
+    with_log(vec![Rule::sealed(["b"]).build().unwrap()], &mut log).unwrap();
+    let rules = vec![Rule::observe(["b"], 9).build().unwrap(), sealed_rule()];
+    let (_, mut rx) = Guard::new(Policy::new(rules), keyring(7), Links::Tcp).unwrap().split();
+    assert!(rx.restore(log.rows().unwrap(), Prefer::NoReplay).is_err());
+    let bytes = sent(&mut guard(vec![sealed_rule()], Links::Tcp).0);
+    assert_eq!(open(&mut rx, "a/b", &bytes).unwrap_err(), OpenError::Stopped);
 }
