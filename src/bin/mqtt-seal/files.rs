@@ -1,8 +1,10 @@
 //! The files that commands name, and what is in them. Knows no command.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
+use mqtt_seal::guard::Config;
 use mqtt_seal::policy::Links;
 use mqtt_seal::store::key_file::KeyFile;
 use mqtt_seal::store::policy_file;
@@ -39,9 +41,13 @@ pub(crate) const SEAL_ALL: &str = "[[rule]]\ntopics = [\"#\"]\npayload = \"seale
 impl PolicyArg {
     /// What the policy and the keys make of messages by any link.
     pub(crate) fn guard(&self, keys: &KeysArg) -> Result<Guard, Fault> {
+        guard(&self.config(keys)?)
+    }
+
+    /// Policy and keys, for guards that share them.
+    pub(crate) fn config(&self, keys: &KeysArg) -> Result<Arc<Config>, Fault> {
         let keyring = keys.read()?.keyring();
-        let guard = Guard::new(self.read()?, keyring, Links::Both);
-        guard.map_err(|error| Fault::told(&error, "see that the system has entropy"))
+        Ok(Arc::new(Config::new(self.read()?, keyring, Links::Both)))
     }
 
     pub(crate) fn read(&self) -> Result<Policy, Fault> {
@@ -51,4 +57,10 @@ impl PolicyArg {
         };
         policy.map_err(|error| Fault::told(&error, "check the file"))
     }
+}
+
+/// A guard with state of its own.
+pub(crate) fn guard(config: &Arc<Config>) -> Result<Guard, Fault> {
+    Guard::from_config(Arc::clone(config), Box::new(getrandom::SysRng))
+        .map_err(|error| Fault::told(&error, "see that the system has entropy"))
 }

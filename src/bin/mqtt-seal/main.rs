@@ -1,6 +1,7 @@
 //! The command-line tool: keys, certificates, policies, messages. Knows the commands' names; what
 //! each does is in a file of its own.
 
+mod capture;
 mod certs;
 mod completions;
 #[cfg(feature = "demo")]
