@@ -3,6 +3,7 @@
 
 mod login;
 
+use core::fmt::Display;
 use core::time::Duration;
 use std::fs;
 use std::io;
@@ -10,11 +11,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use mqtt_seal::client::{ConfigError, EventLoop, LinkError, Refusal, Ticket};
-use mqtt_seal::guard::QoS;
-use mqtt_seal::policy::{Links, Payload};
-use mqtt_seal::session::Entropy;
+use mqtt_seal::guard::{GuardRx, QoS};
+use mqtt_seal::policy::{Links, Payload, Transport};
+use mqtt_seal::session::{Entropy, NoEntropy};
 use mqtt_seal::tls::{SpkiPin, TlsConfig};
-use mqtt_seal::{Guard, Keyring, Policy, rumqttc_v4, rumqttc_v5};
+use mqtt_seal::topic::TopicFilter;
+use mqtt_seal::{Guard, Keyring, Policy, Rule, rumqttc_v4, rumqttc_v5};
 use rumqttc::v5;
 
 use crate::fault::Fault;
@@ -104,6 +106,15 @@ enum Version {
     V5,
 }
 
+/// A topic or a filter that the policy does not allow, or MQTT.
+fn unfit(error: &impl Display) -> Fault {
+    Fault::told(error, "name another, or see mqtt-seal policy explain")
+}
+
+fn no_entropy(error: NoEntropy) -> Fault {
+    Fault::told(&error, "see that the system has entropy")
+}
+
 /// What asks the broker. Both versions have the same calls.
 pub(crate) enum Client {
     V4(rumqttc_v4::AsyncClient),
@@ -116,7 +127,7 @@ macro_rules! ask {
             Self::V4(client) => client.$call($($argument),*).await,
             Self::V5(client) => client.$call($($argument),*).await,
         }
-        .map_err(|error| Fault::told(&error, "name another, or see mqtt-seal policy explain"))
+        .map_err(|error| unfit(&error))
     };
 }
 
@@ -145,21 +156,48 @@ impl Client {
 }
 
 impl SessionArgs {
+    /// The broker's name and port.
+    pub(crate) fn broker(&self) -> String {
+        format!("{}:{}", self.host, self.port(self.uses_tls()))
+    }
+
     pub(crate) const fn qos(&self) -> QoS {
         qos(self.qos)
     }
 
     /// Connects. Needs a tokio runtime.
     pub(crate) fn start(&self) -> Result<(Client, EventLoop), Fault> {
+        let (policy, keyring) = self.protection()?;
+        self.start_with(policy, keyring)
+    }
+
+    /// Connects, and takes messages of these filters as they are; beside it, what opens them.
+    pub(crate) fn start_beside_guard(
+        &self,
+        filters: &[String],
+    ) -> Result<(Client, EventLoop, GuardRx), Fault> {
+        let (policy, keyring) = self.protection()?;
+        let links = if self.uses_tls() { Links::Tls } else { Links::Tcp };
+        for filter in filters {
+            let filter = TopicFilter::parse(filter).map_err(|error| unfit(&error))?;
+            // it may not make the broker send in clear what a rule keeps to TLS
+            policy.subscribe_link(filter, links).map_err(|error| unfit(&error))?;
+        }
+        let guard = Guard::new(policy, keyring, links).map_err(no_entropy)?;
+        let all = Rule::clear(["#", "$SYS/#"]).transport(Transport::Any).build();
+        let all = all.map_err(|error| Fault::told(&error, "report it"))?;
+        let (client, events) = self.start_with(Policy::new(vec![all]), Keyring::default())?;
+        Ok((client, events, guard.split().1))
+    }
+
+    fn start_with(&self, policy: Policy, keyring: Keyring) -> Result<(Client, EventLoop), Fault> {
         if self.disable_clean_session {
             let what = "sessions that outlive their connection are not there yet";
             return Err(Fault::usage(what, "leave out -c, and stay connected with QoS 1 or 2"));
         }
         let tls = self.tls()?;
         let links = if tls.is_some() { Links::Tls } else { Links::Tcp };
-        let (policy, keyring) = self.protection()?;
-        let guard = Guard::new(policy, keyring, links)
-            .map_err(|error| Fault::told(&error, "see that the system has entropy"))?;
+        let guard = Guard::new(policy, keyring, links).map_err(no_entropy)?;
         let id = match &self.id {
             Some(id) => id.clone(),
             None => random_id()?,
