@@ -39,7 +39,7 @@ const VARYING: [(&str, &str); 10] = [
     ("[DAY]", r"(?m)for .*, until (?<redacted>\d{4}-\d\d-\d\d)$"),
     ("[SESSION]", r"\b(?<redacted>[0-9a-f]{24})\b"),
     ("[TODAY]", r"sealed on (?<redacted>\d{4}-\d\d-\d\d)"),
-    ("[RATE]", r"(?m)^\S+ +\d+ +\d+ +(?<redacted>\d+\.\d)"),
+    ("[RATE]", r"(?m)^\S+ +\d+ +\d+ +(?<redacted>\d+\.\d) "),
     ("[PIN]", r"sha256/(?<redacted>[A-Za-z0-9+/]{43}=)"),
 ];
 
