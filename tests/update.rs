@@ -410,6 +410,32 @@ fn two_updates_of_one_millisecond_are_both_taken() {
 }
 
 #[test]
+fn update_of_a_restarted_publisher_is_taken_although_its_clock_went_back() {
+    let (mut node, mut before) = (Node::provisioned("a", 1), publisher("a", 1));
+    let update = sealed(&mut before, &snapshot(2, &[]), EPOCH);
+    assert!(node.take(&update, EPOCH).is_ok());
+    let mut after = publisher("a", 1).resume(before.last());
+    let update = sealed(&mut after, &snapshot(3, &[]), EPOCH - 60_000);
+    assert_eq!(node.take(&update, EPOCH).map(|ack| ack.serial()), Ok(3));
+}
+
+#[test]
+fn clock_beyond_48_bits_publishes_nothing() {
+    let beyond = 1 << 48;
+    for (last, now, outcome) in [
+        (0, beyond - 1, Ok(())),
+        (0, beyond, Err(PublishError::Clock)),
+        (beyond - 1, EPOCH, Err(PublishError::Clock)),
+    ] {
+        let mut out = Vec::new();
+        let mut publisher = publisher("a", 1).resume(last);
+        let published = publisher.publish(&snapshot(2, &[]), now, &mut Counting(0), &[], &mut out);
+        assert_eq!(published, outcome);
+        assert_eq!(out.is_empty(), outcome.is_err());
+    }
+}
+
+#[test]
 fn the_pairwise_key_of_the_device_is_no_entry() {
     use mqtt_seal::schedule;
     use mqtt_seal::topic::PathScope;

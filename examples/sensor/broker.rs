@@ -30,7 +30,8 @@ pub(crate) struct EmbeddedBroker {
     pub(crate) tcp: SocketAddr,
     /// The TLS listener; its certificate is for `localhost` and 127.0.0.1.
     pub(crate) tls: SocketAddr,
-    /// The CA of the TLS listener, in PEM; gone when this value is dropped.
+    /// The CA of the TLS listener, in PEM, and beside it the listener's own certificate as
+    /// `server.pem`; gone when this value is dropped.
     pub(crate) ca_file: PathBuf,
     _dir: TempDir,
 }
@@ -88,8 +89,8 @@ async fn terminate(
     Ok(())
 }
 
-/// Makes a CA, writes its certificate to `ca_file` and has it certify a server;
-/// both private keys stay in memory.
+/// Makes a CA, writes its certificate to `ca_file` and has it certify a server, whose certificate is
+/// written beside it; both private keys stay in memory.
 fn certify(ca_file: &Path) -> Result<ServerConfig, Box<dyn Error>> {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "mqtt-seal example CA");
@@ -104,6 +105,7 @@ fn certify(ca_file: &Path) -> Result<ServerConfig, Box<dyn Error>> {
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate()?;
     let cert = params.signed_by(&key, &ca)?;
+    fs::write(ca_file.with_file_name("server.pem"), cert.pem())?;
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()

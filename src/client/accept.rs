@@ -96,7 +96,8 @@ impl Shared {
 
     fn lane_of_topic(&self, topic: &str) -> Result<&Lane, SealError> {
         let topic = TopicName::parse(topic).map_err(SealError::Topic)?;
-        let rule = self.policy.rule(topic).ok_or(SealError::Refused)?;
+        let config = self.guards.config();
+        let rule = config.policy().rule(topic).ok_or(SealError::Refused)?;
         let link = self.links.publish_link(rule.transport());
         link.and_then(|link| self.lane(link)).ok_or(SealError::NoLink)
     }
@@ -146,6 +147,9 @@ impl Shared {
 
     /// Checks everything that can be known of a message before it is queued.
     fn plan(&self, entry: &Entry) -> Result<Planned<'_>, ClientError> {
+        if self.auth_topics.iter().flatten().any(|topic| *topic == entry.topic) {
+            return Err(ClientError::AuthTopic);
+        }
         let properties = entry.properties();
         let message = entry.outgoing(&properties, now());
         let plan = self.guards.tx().plan(&message).map_err(ClientError::Seal)?;

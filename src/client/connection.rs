@@ -11,6 +11,7 @@ use super::event::Receipt;
 use super::log::Mark;
 use super::protocol::ServerLimits;
 use crate::guard::QoS;
+use crate::wire::header::KeyId;
 
 /// What ends with a connection.
 pub(super) struct Connection<R> {
@@ -23,8 +24,22 @@ pub(super) struct Connection<R> {
     pub(super) acks: VecDeque<(u16, QoS, Mark)>,
     /// Messages that are not acknowledged, by packet ID: their numbers.
     pub(super) open: HashMap<u16, u64>,
+    /// Whether DISCONNECT is to be handed over, although the client goes on.
+    pub(super) leaving: bool,
     /// Whether DISCONNECT was handed over.
     pub(super) parting: bool,
+    /// Whether traffic of the application may pass.
+    pub(super) admitted: bool,
+    /// Whether it is there for a run of peer authentication and nothing else.
+    pub(super) probe: bool,
+    /// Whether the broker kept a session of an earlier one.
+    pub(super) session_present: bool,
+    /// Whether the answers of the authority are subscribed.
+    pub(super) listening: bool,
+    /// When the run of peer authentication has lasted too long.
+    pub(super) run_ends: Option<Instant>,
+    /// The key that its will is sealed under, if there is a will and that is sealed.
+    pub(super) will_key: Option<Option<KeyId>>,
 }
 
 /// The filters that are to be subscribed, in the order of the requests.
@@ -55,7 +70,27 @@ impl<R> Connection<R> {
     pub(super) fn new(requests: R) -> Self {
         let (acks, open) = (VecDeque::new(), HashMap::new());
         let limits = ServerLimits::NONE;
-        Self { requests, since: None, limits, acks, open, parting: false }
+        Self {
+            requests,
+            since: None,
+            limits,
+            acks,
+            open,
+            leaving: false,
+            parting: false,
+            admitted: false,
+            probe: false,
+            session_present: false,
+            listening: false,
+            run_ends: None,
+            will_key: None,
+        }
+    }
+
+    /// One for a run of peer authentication and nothing else.
+    #[cfg(feature = "tls")]
+    pub(super) fn probe(requests: R) -> Self {
+        Self { probe: true, ..Self::new(requests) }
     }
 
     pub(super) fn lived(&self) -> Duration {

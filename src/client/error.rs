@@ -6,6 +6,7 @@ use std::io;
 
 use super::reply::ReplyError;
 use crate::guard::{QoS, RestoreError, SealError};
+use crate::peer::NameError;
 use crate::policy::{Link, SubscribeError};
 use crate::topic::{FilterError, TopicError};
 
@@ -61,6 +62,15 @@ pub enum ConfigError {
     NoThread(io::ErrorKind),
     /// The rows of the replay log are no good.
     ReplayLog(RestoreError),
+    /// A name for peer authentication is none; the broker's is the host and port of the link.
+    PeerName(NameError),
+    /// A topic for peer authentication is none.
+    PeerTopic(TopicError),
+    /// Peer authentication is required, and the TLS link was given a configuration of rustls, which
+    /// does not tell what the server shows.
+    PeerNeedsTlsConfig,
+    /// The TLS link is to be verified by peer authentication, which is not required.
+    PeerAuthNeeded,
 }
 
 impl fmt::Display for ConfigError {
@@ -101,6 +111,16 @@ impl fmt::Display for ConfigError {
                 write!(f, "no thread for the durable outbox or the replay log: {kind}")
             }
             Self::ReplayLog(error) => error.fmt(f),
+            Self::PeerName(error) => write!(f, "a name for peer authentication: {error}"),
+            Self::PeerTopic(error) => write!(f, "a topic for peer authentication: {error}"),
+            Self::PeerNeedsTlsConfig => f.write_str(
+                "peer authentication has to see the server's key: \
+                 give the tls link a TlsConfig of this crate",
+            ),
+            Self::PeerAuthNeeded => f.write_str(
+                "nothing verifies the server of the tls link: \
+                 add require_peer_auth, or a root or pin",
+            ),
         }
     }
 }
@@ -147,6 +167,8 @@ pub enum ClientError {
         /// What the operating system says.
         kind: io::ErrorKind,
     },
+    /// The topic belongs to peer authentication and carries nothing else.
+    AuthTopic,
     /// The queue is full: wait, or use the call that does.
     Full,
     /// The client was disconnected.
@@ -172,6 +194,9 @@ impl fmt::Display for ClientError {
             }
             Self::NotStored { kind } => {
                 write!(f, "the durable outbox could not store the message: {kind}")
+            }
+            Self::AuthTopic => {
+                f.write_str("the topic belongs to peer authentication: publish on another")
             }
             Self::Full => f.write_str("the queue is full: poll, or wait for room"),
             Self::Closed => f.write_str("the client was disconnected"),
@@ -300,6 +325,48 @@ pub enum LinkError {
     Protocol,
     /// The replay log failed: the link ends, and no other connection is made.
     ReplayLog,
+    /// Peer authentication failed.
+    Peer(PeerFault),
+    /// The will is sealed anew under the key of now: the client took leave of the broker and
+    /// connects again at once.
+    Reloaded,
+}
+
+/// Why peer authentication ends a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PeerFault {
+    /// The server's TLS key is none of those that the authority knows of this broker: somebody
+    /// stands between, or the authority was not told of a new key.
+    BrokerNotVouched,
+    /// The authority's attestation is malformed.
+    Attestation,
+    /// The broker refuses clients without user name and password, which no server is told before it
+    /// is known who it is.
+    PinNeeded,
+    /// The broker refuses the subscription of the authority's answers.
+    NotSubscribed,
+    /// The random generator failed.
+    NoEntropy,
+}
+
+impl fmt::Display for PeerFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BrokerNotVouched => {
+                "the authority does not know the broker's tls key: somebody stands between, or \
+                 tell the authority"
+            }
+            Self::Attestation => "the authority's attestation is malformed: look at the authority",
+            Self::PinNeeded => {
+                "the broker refuses clients without a password, and its key is not known: pin it"
+            }
+            Self::NotSubscribed => {
+                "the broker refuses the topic of the authority's answers: allow it to this client"
+            }
+            Self::NoEntropy => "the random generator failed",
+        })
+    }
 }
 
 /// Why a broker ends a connection (MQTT 5.0 §3.14.2.1), as far as that calls for different
@@ -415,6 +482,10 @@ impl fmt::Display for LinkError {
             Self::Protocol => f.write_str("the broker broke the rules of mqtt"),
             Self::ReplayLog => {
                 f.write_str("the replay log failed: mend it, and start the client anew")
+            }
+            Self::Peer(fault) => write!(f, "peer authentication failed: {fault}"),
+            Self::Reloaded => {
+                f.write_str("the will is sealed under another key now: the client connects again")
             }
         }
     }

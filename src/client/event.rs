@@ -2,14 +2,17 @@
 
 use core::error::Error;
 use core::fmt;
+use core::ops::RangeInclusive;
+use core::time::Duration;
 use std::boxed::Box;
 use std::io;
 use std::string::String;
 use std::vec::Vec;
 
-use super::error::{ClientError, LinkError};
+use super::error::{ClientError, LinkError, PeerFault};
 use super::properties::Properties;
 use crate::guard::{Delivery, GuardEvent, OpenError, QoS, SealError};
+use crate::peer::Authenticated;
 use crate::policy::Link;
 use crate::wire::header::SenderNumber;
 use crate::wire::inner::Kind;
@@ -133,6 +136,47 @@ pub enum Event {
         number: SenderNumber,
         /// What its store says.
         error: Box<dyn Error + Send + Sync>,
+    },
+    /// The authority proved that it is there, and over TLS vouched for the broker's key. The link is
+    /// up with this.
+    #[non_exhaustive]
+    Authenticated {
+        /// The link.
+        link: Link,
+        /// The authority's id.
+        peer: String,
+        /// From the question to the answer.
+        rtt: Duration,
+        /// By how many milliseconds the authority's clock is ahead of this one, at least and at
+        /// most; `None` if this one stands before 1970.
+        clock_offset: Option<RangeInclusive<i64>>,
+        /// What was proved, what the authority said, and the key of the channel between the two.
+        run: Box<Authenticated>,
+    },
+    /// Peer authentication failed in a way that ends the connection. It is tried again with the
+    /// next.
+    #[non_exhaustive]
+    PeerRefused {
+        /// The link.
+        link: Link,
+        /// Why.
+        fault: PeerFault,
+    },
+    /// The authority did not answer in time, or the broker does not pass its answer on. Nothing of
+    /// the application goes out; another run was begun.
+    #[non_exhaustive]
+    PeerSilent {
+        /// The link.
+        link: Link,
+    },
+    /// Other rules and keys are in force.
+    Reloaded,
+    /// After a reload: what this client published here with RETAIN is sealed under a key that does
+    /// not seal any more. Publish it again before that key is erased.
+    #[non_exhaustive]
+    RetainedUnderOldKey {
+        /// The topic.
+        topic: String,
     },
     /// The guard tells something that the operator should know.
     Guard(GuardEvent),

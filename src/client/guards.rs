@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use std::vec::Vec;
 
+use tokio::sync::watch;
+
 use super::log::{Mark, Progress, Writer};
 use crate::guard::{
-    Claim, Delivery, GuardEvent, GuardRx, GuardTx, Incoming, OpenError, Opened, Receipt,
+    Claim, Config, Delivery, GuardEvent, GuardRx, GuardTx, Incoming, OpenError, Opened, Receipt,
 };
 
 /// Both halves of the guard, which all links and handles share. Each is held for one message at a
@@ -19,6 +21,8 @@ pub(super) struct Guards {
     /// Held by the link whose message waits for the log: another must not open the same one.
     turn: Arc<tokio::sync::Mutex<()>>,
     progress: Progress,
+    /// How often other rules and keys were put in force.
+    reloads: Arc<watch::Sender<u64>>,
 }
 
 /// The receiving half and the way to its log, under one lock: the log is to have every write in the
@@ -37,6 +41,7 @@ impl Guards {
             rx: Arc::new(Mutex::new(Receiver { guard, log })),
             turn: Arc::default(),
             progress: progress.unwrap_or_default(),
+            reloads: Arc::new(watch::Sender::new(0)),
         }
     }
 
@@ -47,6 +52,25 @@ impl Guards {
 
     pub(super) fn rx(&self) -> MutexGuard<'_, Receiver> {
         self.rx.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts `config` in force, for both halves at once.
+    pub(super) fn replace(&self, config: &Arc<Config>) {
+        let (mut tx, mut rx) = (self.tx(), self.rx());
+        tx.replace(Arc::clone(config));
+        rx.guard.replace(Arc::clone(config));
+        drop((tx, rx));
+        self.reloads.send_modify(|times| *times = times.wrapping_add(1));
+    }
+
+    /// Tells when other rules and keys were put in force.
+    pub(super) fn reloads(&self) -> watch::Receiver<u64> {
+        self.reloads.subscribe()
+    }
+
+    /// The rules and keys in force.
+    pub(super) fn config(&self) -> Arc<Config> {
+        Arc::clone(self.tx().config())
     }
 
     /// Waits for the turn to open a message and see it through.

@@ -2,8 +2,9 @@
 
 use core::fmt;
 use core::marker::PhantomData;
+use std::collections::HashMap;
 use std::string::String;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
 use super::accept::Lane;
@@ -15,9 +16,11 @@ use super::inbox::Inbox;
 use super::journal::Journal;
 use super::link::Command;
 use super::log::Mark;
+use super::options::Settings;
 use super::properties::Attached;
 use super::protocol::subscribe_len;
 use super::ticket::Ticket;
+use super::will::Will;
 use super::{counters::Renewals, reply};
 use crate::guard::QoS;
 use crate::policy::{Link, Links, Policy};
@@ -57,7 +60,12 @@ pub(super) struct Shared {
     pub(super) inbox: Arc<Inbox>,
     /// Of a durable outbox.
     pub(super) journal: Option<Journal>,
-    pub(super) policy: Policy,
+    /// The filters that are subscribed, and where.
+    pub(super) filters: Mutex<HashMap<String, Link>>,
+    pub(super) wills: Vec<(Link, Arc<Will>)>,
+    pub(super) settings: Settings,
+    /// The topics of peer authentication.
+    pub(super) auth_topics: Option<[String; 2]>,
     pub(super) links: Links,
     pub(super) tcp: Option<Lane>,
     pub(super) tls: Option<Lane>,
@@ -81,10 +89,20 @@ impl Shared {
     /// The one link of a filter.
     fn subscribe_lane(&self, filter: &str) -> Result<&Lane, ClientError> {
         let filter = TopicFilter::parse(filter).map_err(ClientError::Filter)?;
-        let link = self.policy.subscribe_link(filter, self.links);
+        let link = self.policy(|policy| policy.subscribe_link(filter, self.links));
         let link = link.map_err(ClientError::Subscribe)?;
         self.fits(subscribe_len(filter.as_str().len()))?;
         self.lane(link).ok_or(ClientError::Closed)
+    }
+
+    /// Asks the policy in force.
+    pub(super) fn policy<T>(&self, ask: impl FnOnce(&Policy) -> T) -> T {
+        ask(self.guards.config().policy())
+    }
+
+    // every change is complete when the lock is released
+    pub(super) fn filters(&self) -> MutexGuard<'_, HashMap<String, Link>> {
+        self.filters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn fits(&self, len: usize) -> Result<(), ClientError> {
@@ -96,6 +114,10 @@ impl Shared {
 impl<V> AsyncClient<V> {
     pub(super) const fn with(shared: Arc<Shared>) -> Self {
         Self { shared, version: PhantomData }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// Accepts a message for publishing, and returns when it is accepted with a [`Ticket`] that
@@ -113,7 +135,7 @@ impl<V> AsyncClient<V> {
     /// Cancel safe: a message is accepted as a whole or not at all.
     ///
     /// # Errors
-    /// [`ClientError::Seal`], [`ClientError::TooLarge`], [`ClientError::Closed`],
+    /// [`ClientError::AuthTopic`], [`ClientError::Seal`], [`ClientError::TooLarge`], [`ClientError::Closed`],
     /// [`ClientError::NotStored`], in this order; nothing was accepted then, and the payload is
     /// wiped.
     pub async fn publish(
@@ -196,8 +218,9 @@ impl<V> AsyncClient<V> {
         qos: QoS,
         payload: Vec<u8>,
     ) -> Result<Entry, ClientError> {
-        let Shared { policy, links, .. } = &*self.shared;
-        let topic = reply::topic(policy, *links, request).map_err(ClientError::Reply)?;
+        let links = self.shared.links;
+        let topic = self.shared.policy(|policy| reply::topic(policy, links, request));
+        let topic = topic.map_err(ClientError::Reply)?;
         let mut attached = Attached::default();
         attached.properties.correlation_data.clone_from(&request.properties.correlation_data);
         Ok(Entry::new(topic.into(), qos, false, payload).attach(Some(attached)))
@@ -212,7 +235,10 @@ impl<V> AsyncClient<V> {
     pub async fn subscribe(&self, filter: impl Into<String>, qos: QoS) -> Result<(), ClientError> {
         let filter = filter.into();
         let lane = self.shared.subscribe_lane(&filter)?;
-        lane.send(Command::Subscribe { filter, qos }).await
+        let asked = (filter.clone(), lane.link);
+        lane.send(Command::Subscribe { filter, qos }).await?;
+        self.shared.filters().extend([asked]);
+        Ok(())
     }
 
     /// Subscribes several filters, each as [`AsyncClient::subscribe`] does and with an answer of its
@@ -242,7 +268,10 @@ impl<V> AsyncClient<V> {
     pub fn try_subscribe(&self, filter: impl Into<String>, qos: QoS) -> Result<(), ClientError> {
         let filter = filter.into();
         let lane = self.shared.subscribe_lane(&filter)?;
-        lane.try_send(Command::Subscribe { filter, qos })
+        let asked = (filter.clone(), lane.link);
+        lane.try_send(Command::Subscribe { filter, qos })?;
+        self.shared.filters().extend([asked]);
+        Ok(())
     }
 
     /// Ends the subscription of a filter. The broker's answer is an event.
@@ -252,6 +281,7 @@ impl<V> AsyncClient<V> {
     pub async fn unsubscribe(&self, filter: impl Into<String>) -> Result<(), ClientError> {
         let filter = filter.into();
         let lane = self.shared.subscribe_lane(&filter)?;
+        self.shared.filters().remove(&filter);
         lane.send(Command::Unsubscribe { filter }).await
     }
 
@@ -262,7 +292,9 @@ impl<V> AsyncClient<V> {
     pub fn try_unsubscribe(&self, filter: impl Into<String>) -> Result<(), ClientError> {
         let filter = filter.into();
         let lane = self.shared.subscribe_lane(&filter)?;
-        lane.try_send(Command::Unsubscribe { filter })
+        lane.try_send(Command::Unsubscribe { filter: filter.clone() })?;
+        self.shared.filters().remove(&filter);
+        Ok(())
     }
 
     /// The application has dealt with a message: a repetition of a sealed one counts as a

@@ -1,13 +1,15 @@
 //! One link as a task: connects, hands over, passes on, and begins again when a connection is
 //! lost. Of locks it holds across an await only its turn at the replay log.
 
+mod authenticate;
 mod receive;
+mod reloaded;
 
 use core::time::Duration;
 use std::string::String;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -22,12 +24,14 @@ use super::inbox::Feed;
 use super::journal::Share;
 use super::log::{LogFailed, Mark, Progress};
 use super::outbox::{Item, Outbox};
-use super::protocol::{Dial, Input, Network, Request, Requests, ServerLimits};
+use super::peer::Peer;
+use super::protocol::{Dial, Input, Network, Request, Requests};
 use super::room::Room;
 use super::will::Will;
 use crate::guard::{QoS, SealError};
 use crate::policy::Link;
 use crate::session::LeaseError;
+use reloaded::Retained;
 
 /// What a client handle asks of a link.
 #[derive(Debug)]
@@ -48,7 +52,8 @@ pub(super) enum Command {
 pub(super) struct Parts<D> {
     pub(super) link: Link,
     pub(super) dial: D,
-    pub(super) will: Option<Will>,
+    pub(super) will: Option<Arc<Will>>,
+    pub(super) peer: Option<Peer>,
     pub(super) guards: Guards,
     pub(super) renewals: Renewals,
     pub(super) room: Arc<Room>,
@@ -79,7 +84,13 @@ pub(super) struct Worker<D> {
     closing: bool,
     /// No entry is left in the channel, nor will one come.
     drained: bool,
+    /// Tells when other rules and keys are in force.
+    reloads: watch::Receiver<u64>,
+    retained: Retained,
 }
+
+/// A connection before it is made.
+type Dialed<D> = (Connection<<D as Dial>::Requests>, <D as Dial>::Network);
 
 /// How a connection ended.
 enum End {
@@ -91,6 +102,8 @@ impl<D: Dial> Worker<D> {
     pub(super) fn new(parts: Parts<D>) -> Self {
         Self {
             log: parts.guards.progress(),
+            reloads: parts.guards.reloads(),
+            retained: Retained::default(),
             parts,
             subscriptions: Subscriptions::default(),
             received: 0,
@@ -110,45 +123,54 @@ impl<D: Dial> Worker<D> {
             if self.log.has_ended() {
                 return self.lost(LinkError::ReplayLog);
             }
-            let (error, lived) = match self.dial() {
-                Ok((requests, network)) => {
-                    let mut connection = Connection::new(requests);
-                    let End::Lost(error) = self.serve(&mut connection, network).await else {
-                        return;
-                    };
-                    (error, connection.lived())
-                }
-                Err(error) => (LinkError::Will(error), Duration::ZERO),
+            let (error, lived, probe) = match self.dial() {
+                Ok((mut connection, network)) => match self.serve(&mut connection, network).await {
+                    End::Finished if connection.leaving && !self.is_done() => {
+                        self.left(connection.probe);
+                        continue;
+                    }
+                    End::Finished => return,
+                    End::Lost(error) => (error, connection.lived(), connection.probe),
+                },
+                Err(error) => (error, Duration::ZERO, false),
             };
             if error == LinkError::ReplayLog {
                 continue;
             }
+            let error = self.judge_loss(error, probe);
             self.lost(error);
             let pause = self.parts.backoff.pause(lived);
             self.rest(pause).await;
         }
     }
 
-    /// The next connection, with its own will.
-    fn dial(&self) -> Result<(D::Requests, D::Network), SealError> {
-        let Parts { link, dial, will, guards, .. } = &self.parts;
-        let will = will.as_ref().map(|will| will.seal(&mut guards.tx(), *link, &dial.client_id()));
-        let will = will.transpose()?;
-        Ok(dial.dial(will.as_ref().map(Entry::publish)))
+    /// The client took leave of the broker, and connects again at once.
+    fn left(&mut self, probe: bool) {
+        if probe {
+            self.ended();
+        } else {
+            self.lost(LinkError::Reloaded);
+        }
     }
 
     fn lost(&mut self, error: LinkError) {
+        let Parts { link, feed, .. } = &self.parts;
+        let _ = feed.push(Event::LinkDown { link: *link, error });
+        self.ended();
+    }
+
+    /// A connection is gone.
+    fn ended(&mut self) {
         let Parts { link, feed, outbox, room, .. } = &mut self.parts;
         room.set_up(false);
         let ended = outbox.connection_lost();
         feed.connection_lost(*link);
-        let _ = feed.push(Event::LinkDown { link: *link, error });
         for item in ended {
             match item {
                 Item::Publish(entry) => self.let_go(entry),
                 Item::Unsubscribe { filter } => self.unsubscribed(filter),
                 // asked for again at the next connection
-                Item::Subscribe { .. } => {}
+                Item::Subscribe { .. } | Item::Listen { .. } | Item::Record { .. } => {}
             }
         }
     }
@@ -244,6 +266,10 @@ impl<D: Dial> Worker<D> {
                 Some(command) = commands.recv() => self.obey(connection, command),
                 entry = entries.recv(), if more => self.take(entry),
                 renewed = finished(&mut self.renewal) => self.renewed(renewed),
+                _ = self.reloads.changed() => self.reloaded(connection),
+                () = reached(connection.run_ends) => if let Err(error) = self.run_over(connection) {
+                    return Some(Err(error));
+                },
                 more = self.log.more() => if more.is_err() {
                     return Some(Err(LinkError::ReplayLog));
                 },
@@ -253,7 +279,7 @@ impl<D: Dial> Worker<D> {
 
     /// Does what a command asks for on a connection.
     fn obey(&mut self, connection: &mut Connection<D::Requests>, command: Command) {
-        if connection.since.is_none() {
+        if !connection.admitted {
             return self.note(command);
         }
         match command {
@@ -301,23 +327,22 @@ impl<D: Dial> Worker<D> {
             }
             connection.acks.pop_front();
         }
-        self.hand_over_items(&connection.requests, connection.limits)?;
+        self.hand_over_items(connection)?;
         self.parts.renewals.renew_soon();
-        if self.is_done() && connection.acks.is_empty() && !connection.parting {
+        let leaving = connection.leaving || self.is_done() && connection.acks.is_empty();
+        if leaving && !connection.parting && !self.parts.outbox.has_control() {
             connection.parting = connection.requests.request(Request::Disconnect).is_ok();
         }
         Ok(())
     }
 
-    fn hand_over_items(
-        &mut self,
-        requests: &D::Requests,
-        server: ServerLimits,
-    ) -> Result<(), LinkError> {
+    fn hand_over_items(&mut self, connection: &Connection<D::Requests>) -> Result<(), LinkError> {
         let Parts { link, max_packet, .. } = self.parts;
-        let limits = Limits { link, max_packet, server, now: now() };
+        let limits = Limits { link, max_packet, server: connection.limits, now: now() };
+        let open = connection.admitted && !connection.leaving;
         while self.renewal.is_none()
             && let Some(item) = self.parts.outbox.next()
+            && (open || item.is_control())
         {
             let sealed = item.seal(&mut self.parts.guards.tx(), limits);
             if let Err(reason) = sealed {
@@ -330,8 +355,11 @@ impl<D: Dial> Worker<D> {
                 }
                 continue;
             }
-            if requests.request(item.request()).is_err() {
+            if connection.requests.request(item.request()).is_err() {
                 break;
+            }
+            if let Item::Publish(entry) = item {
+                self.retained.note(entry);
             }
             self.parts.outbox.handed_over();
         }
@@ -368,7 +396,7 @@ impl<D: Dial> Worker<D> {
                 let link = self.parts.link;
                 let _ = self.parts.feed.push(Event::SubscribeFailed { filter, link });
             }
-            Some(Item::Unsubscribe { .. }) | None => {}
+            Some(Item::Unsubscribe { .. } | Item::Listen { .. } | Item::Record { .. }) | None => {}
         }
     }
 
@@ -380,7 +408,8 @@ impl<D: Dial> Worker<D> {
         match input {
             Input::Connected { session_present, limits } => {
                 connection.limits = limits;
-                self.connected(connection, session_present);
+                connection.session_present = session_present;
+                self.connected(connection);
             }
             Input::Received(received) => return self.receive(connection, &received).await,
             Input::Published { id } => {
@@ -391,6 +420,7 @@ impl<D: Dial> Worker<D> {
                 let paired = self.parts.outbox.requested(id);
                 return paired.map_err(|_| LinkError::OutOfStep);
             }
+            Input::Subscribed { id, granted } => return self.subscribed(connection, id, granted),
             other => self.settle(&other),
         }
         Ok(())
@@ -405,14 +435,6 @@ impl<D: Dial> Worker<D> {
                 let item = self.parts.outbox.acknowledged(id);
                 self.report_failure(item, ClientError::Refused(reason));
             }
-            Input::Subscribed { id, granted } => {
-                if let Some(Item::Subscribe { filter, .. }) = self.parts.outbox.answered(id) {
-                    let _ = self.parts.feed.push(match granted {
-                        Some(qos) => Event::Subscribed { filter, link, qos },
-                        None => Event::SubscribeFailed { filter, link },
-                    });
-                }
-            }
             Input::Unsubscribed { id } => {
                 if let Some(Item::Unsubscribe { filter }) = self.parts.outbox.answered(id) {
                     let _ = self.parts.feed.push(Event::Unsubscribed { filter, link });
@@ -422,10 +444,40 @@ impl<D: Dial> Worker<D> {
         }
     }
 
-    fn connected(&mut self, connection: &mut Connection<D::Requests>, session_present: bool) {
-        let Parts { link, dial, will, guards, room, outbox, .. } = &mut self.parts;
+    fn subscribed(
+        &mut self,
+        connection: &mut Connection<D::Requests>,
+        id: u16,
+        granted: Option<QoS>,
+    ) -> Result<(), LinkError> {
+        let link = self.parts.link;
+        match self.parts.outbox.answered(id) {
+            Some(Item::Listen { .. }) => return self.listening(connection, granted.is_some()),
+            Some(Item::Subscribe { filter, .. }) => {
+                let _ = self.parts.feed.push(match granted {
+                    Some(qos) => Event::Subscribed { filter, link, qos },
+                    None => Event::SubscribeFailed { filter, link },
+                });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn connected(&mut self, connection: &mut Connection<D::Requests>) {
         connection.since = Some(Instant::now());
-        outbox.connected(connection.limits.receive_max);
+        self.parts.outbox.connected(connection.limits.receive_max);
+        if self.parts.peer.is_some() {
+            self.listen(connection);
+        } else {
+            self.admit(connection);
+        }
+    }
+
+    /// Lets the traffic of the application through.
+    fn admit(&mut self, connection: &mut Connection<D::Requests>) {
+        let Parts { link, dial, will, guards, room, .. } = &mut self.parts;
+        connection.admitted = true;
         if will.is_none() {
             guards.tx().connected_on(*link, &dial.client_id());
         }
@@ -434,6 +486,7 @@ impl<D: Dial> Worker<D> {
         for (filter, qos) in self.subscriptions.filters.iter().cloned() {
             self.parts.outbox.push_request(Item::Subscribe { filter, qos });
         }
+        let session_present = connection.session_present;
         let link = self.parts.link;
         let _ = self.parts.feed.push(Event::LinkUp { link, session_present });
     }
@@ -456,6 +509,14 @@ impl<D> Drop for Worker<D> {
 async fn finished(renewal: &mut Option<JoinHandle<bool>>) -> bool {
     match renewal {
         Some(renewal) => renewal.await.unwrap_or(false),
+        None => core::future::pending().await,
+    }
+}
+
+/// Waits for a moment, if there is one to wait for.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
         None => core::future::pending().await,
     }
 }

@@ -5,7 +5,6 @@ use core::fmt;
 use core::time::Duration;
 use std::boxed::Box;
 use std::string::String;
-#[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::vec::Vec;
 
@@ -13,6 +12,7 @@ use super::counters::Stores;
 use super::error::ConfigError;
 use super::journal::Stored;
 use super::log::Taken;
+use super::peer::PeerAuth;
 use super::will::Will;
 use crate::guard::{GuardTx, Prefer, ReplayLog};
 use crate::policy::{Link, Links, Policy};
@@ -52,12 +52,13 @@ pub struct ClientOptions<M> {
     pub(super) counters: Stores,
     pub(super) outbox: Option<Stored>,
     pub(super) replay_log: Option<Taken>,
+    pub(super) peer: Option<PeerAuth>,
 }
 
 pub(super) struct TlsLink<M> {
     pub(super) mqtt: M,
     #[cfg(feature = "tls")]
-    pub(super) config: Arc<rustls::ClientConfig>,
+    pub(super) config: crate::tls::LinkTls,
 }
 
 /// What both links have in common.
@@ -92,6 +93,7 @@ impl<M> ClientOptions<M> {
             counters: Vec::new(),
             outbox: None,
             replay_log: None,
+            peer: None,
         }
     }
 
@@ -107,7 +109,7 @@ impl<M> ClientOptions<M> {
     /// sessions in place of full handshakes.
     #[cfg(feature = "tls")]
     #[must_use]
-    pub fn tls(mut self, mqtt: M, config: impl Into<Arc<rustls::ClientConfig>>) -> Self {
+    pub fn tls(mut self, mqtt: M, config: impl Into<crate::tls::LinkTls>) -> Self {
         let config = config.into();
         self.tls = Some(TlsLink { mqtt, config });
         self
@@ -208,6 +210,14 @@ let options = ClientOptions::new().replay_log(log, Prefer::NoReplay)?;
         self
     }
 
+    /// On every connection, nothing of the application goes out before the authority has proved
+    /// that it is there and, over TLS, that it knows the broker's key: see [`PeerAuth`].
+    #[must_use]
+    pub fn require_peer_auth(mut self, peer: PeerAuth) -> Self {
+        self.peer = Some(peer);
+        self
+    }
+
     /// Limits in bytes for packets from and to the broker, in the place of those of the MQTT
     /// options. By default the largest payload that a rule allows, the longest topic and 65,535 bytes of
     /// properties fit.
@@ -243,13 +253,6 @@ let options = ClientOptions::new().replay_log(log, Prefer::NoReplay)?;
     }
 }
 
-#[cfg(feature = "tls")]
-impl From<&crate::tls::TlsConfig> for Arc<rustls::ClientConfig> {
-    fn from(tls: &crate::tls::TlsConfig) -> Self {
-        tls.client_config()
-    }
-}
-
 impl<M> Default for ClientOptions<M> {
     fn default() -> Self {
         Self::new()
@@ -266,6 +269,7 @@ impl<M> fmt::Debug for ClientOptions<M> {
             .field("counters", &self.counters.iter().map(|(number, _)| number).collect::<Vec<_>>())
             .field("outbox", &self.outbox)
             .field("replay_log", &self.replay_log)
+            .field("peer", &self.peer)
             .finish()
     }
 }
@@ -287,6 +291,8 @@ impl Settings {
 /// What the checks have to know of a link's MQTT options.
 pub(super) struct Facts {
     pub(super) client_id: String,
+    /// Host and port.
+    pub(super) broker: (String, u16),
     /// Whether the options name a transport other than the default.
     pub(super) own_transport: bool,
     pub(super) clean_session: bool,
@@ -294,7 +300,7 @@ pub(super) struct Facts {
     pub(super) keep_alive: Duration,
     /// Messages that may be unacknowledged at a time.
     pub(super) inflight: u16,
-    pub(super) will: Option<Will>,
+    pub(super) will: Option<Arc<Will>>,
 }
 
 /// Checks the links against each other and against the policy.

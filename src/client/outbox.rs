@@ -3,18 +3,33 @@
 use core::mem;
 use std::collections::VecDeque;
 use std::string::String;
+use std::vec::Vec;
 
 use super::entry::{Entry, Limits};
 use super::error::ClientError;
-use super::protocol::{Request, SUBSCRIBE_PROPERTIES, subscribe_len};
+use super::protocol::{Publish, Request, SUBSCRIBE_PROPERTIES, subscribe_len};
 use crate::guard::{GuardTx, QoS};
 
 /// A packet that is to go out, in its order.
 #[expect(clippy::large_enum_variant, reason = "nearly all items are the large one")]
 pub(super) enum Item {
     Publish(Entry),
-    Subscribe { filter: String, qos: QoS },
-    Unsubscribe { filter: String },
+    Subscribe {
+        filter: String,
+        qos: QoS,
+    },
+    Unsubscribe {
+        filter: String,
+    },
+    /// The subscription of the authority's answers.
+    Listen {
+        filter: String,
+    },
+    /// A message of a run of peer authentication, at `QoS` 0.
+    Record {
+        topic: String,
+        payload: Vec<u8>,
+    },
 }
 
 impl Item {
@@ -23,6 +38,14 @@ impl Item {
             Self::Publish(entry) => Request::Publish(entry.publish()),
             Self::Subscribe { filter, qos } => Request::Subscribe { filter, qos: *qos },
             Self::Unsubscribe { filter } => Request::Unsubscribe { filter },
+            Self::Listen { filter } => Request::Subscribe { filter, qos: QoS::AtMostOnce },
+            Self::Record { topic, payload } => Request::Publish(Publish {
+                topic,
+                qos: QoS::AtMostOnce,
+                retain: false,
+                payload,
+                attached: None,
+            }),
         }
     }
 
@@ -34,11 +57,21 @@ impl Item {
             Self::Subscribe { filter, .. } | Self::Unsubscribe { filter } => {
                 limits.check(subscribe_len(filter.len()).saturating_add(SUBSCRIBE_PROPERTIES))
             }
+            Self::Listen { .. } | Self::Record { .. } => Ok(()),
         }
     }
 
     fn takes_id(&self) -> bool {
-        !matches!(self, Self::Publish(entry) if entry.qos == QoS::AtMostOnce)
+        match self {
+            Self::Publish(entry) => entry.qos != QoS::AtMostOnce,
+            Self::Record { .. } => false,
+            Self::Subscribe { .. } | Self::Unsubscribe { .. } | Self::Listen { .. } => true,
+        }
+    }
+
+    /// Whether it belongs to peer authentication, before which nothing else goes out.
+    pub(super) const fn is_control(&self) -> bool {
+        matches!(self, Self::Listen { .. } | Self::Record { .. })
     }
 
     fn is_qos2(&self) -> bool {
@@ -50,7 +83,7 @@ impl Item {
     }
 
     fn is_publish(&self) -> bool {
-        matches!(self, Self::Publish(_))
+        matches!(self, Self::Publish(_) | Self::Record { .. })
     }
 }
 
@@ -124,8 +157,19 @@ impl Outbox {
 
     /// Adds a SUBSCRIBE or UNSUBSCRIBE, behind others of its kind and before messages.
     pub(super) fn push_request(&mut self, item: Item) {
-        let at = self.waiting.iter().take_while(|item| !item.is_publish());
+        let at = self.waiting.iter().take_while(|item| item.is_control() || !item.is_publish());
         self.waiting.insert(at.count(), item);
+    }
+
+    /// Adds a part of peer authentication, behind others and before everything else.
+    pub(super) fn push_control(&mut self, item: Item) {
+        let at = self.waiting.iter().take_while(|item| item.is_control());
+        self.waiting.insert(at.count(), item);
+    }
+
+    /// Whether parts of peer authentication wait to be handed over.
+    pub(super) fn has_control(&self) -> bool {
+        self.waiting.front().is_some_and(Item::is_control)
     }
 
     /// What is to be handed over next, if there is room on the way.

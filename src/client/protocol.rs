@@ -136,13 +136,25 @@ pub(super) enum Request<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
 
+/// What is special about a connection.
+#[derive(Default)]
+pub(super) struct Call<'a> {
+    pub(super) will: Option<Publish<'a>>,
+    /// Under this client ID in the place of the real one, and without anything else that is the
+    /// client's own: user name, password, will.
+    pub(super) anonymous: Option<&'a str>,
+    /// In the place of the link's own.
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<std::sync::Arc<rustls::ClientConfig>>,
+}
+
 /// Makes connections to one broker, each with nothing left of the one before.
 pub(super) trait Dial: Send + 'static {
     type Requests: Requests;
     type Network: Network;
 
-    /// A connection that is made when its network is first polled, with this will.
-    fn dial(&self, will: Option<Publish<'_>>) -> (Self::Requests, Self::Network);
+    /// A connection that is made when its network is first polled.
+    fn dial(&self, call: Call<'_>) -> (Self::Requests, Self::Network);
 
     /// The MQTT client ID.
     fn client_id(&self) -> String;

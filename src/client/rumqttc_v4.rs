@@ -50,19 +50,21 @@
 //! here until the broker has acknowledged it, and sent again on the next connection.
 
 use std::string::String;
+use std::sync::Arc;
 use std::vec::Vec;
 
 use rumqttc::{ConnectReturnCode, ConnectionError, LastWill, MqttOptions, Outgoing, Packet};
 use rumqttc::{StateError, SubscribeReasonCode, Transport};
 
 use super::options::Facts;
+use super::peer::MAX_RECORD;
 use super::protocol::ServerLimits;
-use super::protocol::{Dial, Full, Input, Network, Publish, Received, Request, Requests};
+use super::protocol::{Call, Dial, Full, Input, Network, Publish, Received, Request, Requests};
 use super::start::{Mqtt, Setup, start};
 use super::will::Will;
 pub use super::{
-    CertificateFault, ClientError, ConfigError, Event, EventLoop, LinkError, Message, Properties,
-    Refusal, Ticket,
+    CertificateFault, ClientError, ConfigError, Event, EventLoop, LinkError, Message, PeerAuth,
+    PeerFault, Properties, Refusal, ReloadError, Ticket,
 };
 use crate::guard::Guard;
 pub use crate::guard::QoS;
@@ -102,17 +104,20 @@ impl Mqtt for V4 {
     fn facts(options: &MqttOptions) -> Facts {
         Facts {
             client_id: options.client_id(),
+            broker: options.broker_address(),
             own_transport: !matches!(options.transport(), Transport::Tcp),
             clean_session: options.clean_session(),
             has_credentials: options.credentials().is_some(),
             keep_alive: options.keep_alive(),
             inflight: options.inflight(),
-            will: options.last_will().map(|will| Will {
-                topic: will.topic.into(),
-                payload: Vec::from(will.message).into(),
-                qos: will.qos.into(),
-                retain: will.retain,
-                attached: None,
+            will: options.last_will().map(|will| {
+                Arc::new(Will {
+                    topic: will.topic.into(),
+                    payload: Vec::from(will.message).into(),
+                    qos: will.qos.into(),
+                    retain: will.retain,
+                    attached: None,
+                })
             }),
         }
     }
@@ -141,9 +146,15 @@ impl Dial for Dialer {
     type Requests = rumqttc::AsyncClient;
     type Network = rumqttc::EventLoop;
 
-    fn dial(&self, will: Option<Publish<'_>>) -> (rumqttc::AsyncClient, rumqttc::EventLoop) {
-        let mut options = self.options.clone();
-        if let Some(Publish { topic, qos, retain, payload, attached: _ }) = will {
+    fn dial(&self, call: Call<'_>) -> (rumqttc::AsyncClient, rumqttc::EventLoop) {
+        let mut options =
+            call.anonymous.map_or_else(|| self.options.clone(), |id| anonymous(&self.options, id));
+        #[cfg(feature = "tls")]
+        if let Some(config) = call.tls {
+            let config = rumqttc::TlsConfiguration::Rustls(config);
+            options.set_transport(Transport::tls_with_config(config));
+        }
+        if let Some(Publish { topic, qos, retain, payload, attached: _ }) = call.will {
             options.set_last_will(LastWill::new(topic, payload, qos.into(), retain));
         }
         let (client, mut network) = rumqttc::AsyncClient::new(options, self.requests);
@@ -154,6 +165,19 @@ impl Dial for Dialer {
     fn client_id(&self) -> String {
         self.options.client_id()
     }
+}
+
+/// To the same broker, and nothing else.
+fn anonymous(own: &MqttOptions, id: &str) -> MqttOptions {
+    let (host, port) = own.broker_address();
+    let mut options = MqttOptions::new(id, host, port);
+    options
+        .set_keep_alive(own.keep_alive())
+        .set_transport(own.transport())
+        .set_manual_acks(true)
+        .set_clean_session(true)
+        .set_max_packet_size(MAX_RECORD, MAX_RECORD);
+    options
 }
 
 impl Requests for rumqttc::AsyncClient {

@@ -67,14 +67,16 @@ use reason::{refusal_of_qos1, refusal_of_qos2};
 
 use super::entry::Entry;
 use super::options::Facts;
+use super::peer::MAX_RECORD;
 use super::properties::Attached;
 use super::protocol::ServerLimits;
-use super::protocol::{Dial, Full, Input, Network, Publish, Received, Request, Requests};
+use super::protocol::{Call, Dial, Full, Input, Network, Publish, Received, Request, Requests};
 use super::start::{Mqtt, Setup, start};
 use super::will::Will;
 pub use super::{
     CertificateFault, ClientError, ConfigError, Ending, Event, EventLoop, LinkError, Message,
-    Properties, PropertyFault, PublishRefusal, Refusal, ReplyError, Ticket,
+    PeerAuth, PeerFault, Properties, PropertyFault, PublishRefusal, Refusal, ReloadError,
+    ReplyError, Ticket,
 };
 use crate::guard::Guard;
 pub use crate::guard::QoS;
@@ -285,13 +287,14 @@ impl Mqtt for V5 {
         let authenticates = options.authentication_data().is_some();
         Facts {
             client_id: options.client_id(),
+            broker: options.broker_address(),
             own_transport: !matches!(options.transport(), Transport::Tcp),
             clean_session: options.clean_start()
                 && matches!(options.session_expiry_interval(), None | Some(0)),
             has_credentials: options.credentials().is_some() || authenticates,
             keep_alive: options.keep_alive(),
             inflight: options.get_outgoing_inflight_upper_limit().unwrap_or(INFLIGHT),
-            will: options.last_will().map(will),
+            will: options.last_will().map(|own| will(own).into()),
         }
     }
 
@@ -335,9 +338,15 @@ impl Dial for Dialer {
     type Requests = rumqttc::v5::AsyncClient;
     type Network = Connection;
 
-    fn dial(&self, will: Option<Publish<'_>>) -> (rumqttc::v5::AsyncClient, Connection) {
-        let mut options = self.options.clone();
-        if let Some(will) = will {
+    fn dial(&self, call: Call<'_>) -> (rumqttc::v5::AsyncClient, Connection) {
+        let mut options =
+            call.anonymous.map_or_else(|| self.options.clone(), |id| anonymous(&self.options, id));
+        #[cfg(feature = "tls")]
+        if let Some(config) = call.tls {
+            let config = rumqttc::TlsConfiguration::Rustls(config);
+            options.set_transport(Transport::tls_with_config(config));
+        }
+        if let Some(will) = call.will {
             let delay = options.last_will().and_then(|will| will.properties?.delay_interval);
             options.set_last_will(last_will(will, delay));
         }
@@ -349,6 +358,25 @@ impl Dial for Dialer {
     fn client_id(&self) -> String {
         self.options.client_id()
     }
+}
+
+/// To the same broker, and nothing else.
+fn anonymous(own: &MqttOptions, id: &str) -> MqttOptions {
+    let (host, port) = own.broker_address();
+    let mut options = MqttOptions::new(id, host, port);
+    options
+        .set_keep_alive(own.keep_alive())
+        .set_transport(own.transport())
+        .set_network_options(own.network_options())
+        .set_manual_acks(true)
+        .set_clean_start(true)
+        .set_connect_properties(ConnectProperties {
+            session_expiry_interval: Some(0),
+            max_packet_size: u32::try_from(MAX_RECORD).ok(),
+            topic_alias_max: Some(0),
+            ..ConnectProperties::new()
+        });
+    options
 }
 
 impl Requests for rumqttc::v5::AsyncClient {

@@ -1,7 +1,7 @@
 //! From options to running links, the same for every version of MQTT.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
 use tokio::runtime::Handle;
@@ -17,12 +17,15 @@ use super::inbox::Inbox;
 use super::journal::{Journal, Kept, Stored};
 use super::link::{Parts, Worker};
 use super::log::{self, Progress, Taken, Writer};
-use super::options::{ClientOptions, Facts, Settings, check};
+use super::options::{ClientOptions, Facts, Settings, TlsLink, check};
 use super::outbox::{Outbox, Window};
+use super::peer::{Peer, PeerAuth, Sight};
 use super::protocol::Dial;
 use super::room::Room;
 use crate::guard::{Guard, GuardRx};
 use crate::policy::{Link, Links, Policy};
+#[cfg(feature = "tls")]
+use crate::tls::LinkTls;
 use crate::wire::header::{KeyId, SessionId};
 
 /// Commands that wait for a link; it never makes them wait long.
@@ -76,7 +79,8 @@ struct Candidate<O> {
     options: O,
     facts: Facts,
     #[cfg(feature = "tls")]
-    tls: Option<Arc<rustls::ClientConfig>>,
+    tls: Option<LinkTls>,
+    peer: Option<Peer>,
 }
 
 /// Checks everything, then starts the links that the policy has a use for.
@@ -98,7 +102,8 @@ pub(super) fn start<V: Mqtt>(
     if let Some(now) = now() {
         rx.started(now);
     }
-    let Candidates { links: candidates, stores, stored, taken } = candidates::<V>(options);
+    let auth_topics = options.peer.as_ref().map(PeerAuth::topics);
+    let Candidates { links: candidates, stores, stored, taken } = candidates::<V>(options)?;
     check(&settings, &tx, candidates.iter().map(|c| (c.link, &c.facts)))?;
     let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
     let inbox = Inbox::new(settings.event_capacity);
@@ -115,6 +120,8 @@ pub(super) fn start<V: Mqtt>(
     let packet_limits = settings.packet_limits(&policy);
     let starter =
         Starter { runtime, inbox, guards, renewals, journal, packet_limits, cap, settings };
+    let will = |candidate: &Candidate<_>| Some((candidate.link, candidate.facts.will.clone()?));
+    let wills = needed.iter().filter_map(will).collect();
     let (mut tcp, mut tls) = (None, None);
     for candidate in needed {
         match candidate.link {
@@ -128,7 +135,10 @@ pub(super) fn start<V: Mqtt>(
         renewals,
         inbox: Arc::clone(&inbox),
         journal,
-        policy,
+        filters: Mutex::default(),
+        wills,
+        settings,
+        auth_topics,
         links,
         tcp,
         tls,
@@ -181,24 +191,54 @@ struct Candidates<O> {
     taken: Option<Taken>,
 }
 
-fn candidates<V: Mqtt>(options: ClientOptions<V::Options>) -> Candidates<V::Options> {
-    let tcp = options.tcp.map(|options| Candidate {
+fn candidates<V: Mqtt>(
+    options: ClientOptions<V::Options>,
+) -> Result<Candidates<V::Options>, ConfigError> {
+    let auth = options.peer.as_ref();
+    let tcp = options.tcp.map(|options| tcp_candidate::<V>(options, auth)).transpose()?;
+    let tls = options.tls.map(|link| tls_candidate::<V>(link, auth)).transpose()?;
+    let links = tcp.into_iter().chain(tls).collect();
+    let ClientOptions { counters: stores, outbox: stored, replay_log: taken, .. } = options;
+    Ok(Candidates { links, stores, stored, taken })
+}
+
+fn tcp_candidate<V: Mqtt>(
+    options: V::Options,
+    auth: Option<&PeerAuth>,
+) -> Result<Candidate<V::Options>, ConfigError> {
+    let facts = V::facts(&options);
+    let peer = auth.map(|auth| Peer::new(auth, &facts.broker, Sight::Plain)).transpose()?;
+    Ok(Candidate {
         link: Link::Tcp,
-        facts: V::facts(&options),
+        facts,
         options,
         #[cfg(feature = "tls")]
         tls: None,
-    });
-    let tls = options.tls.map(|tls| Candidate {
-        link: Link::Tls,
-        facts: V::facts(&tls.mqtt),
-        options: tls.mqtt,
-        #[cfg(feature = "tls")]
-        tls: Some(tls.config),
-    });
-    let links = tcp.into_iter().chain(tls).collect();
-    let ClientOptions { counters: stores, outbox: stored, replay_log: taken, .. } = options;
-    Candidates { links, stores, stored, taken }
+        peer,
+    })
+}
+
+#[cfg(feature = "tls")]
+fn tls_candidate<V: Mqtt>(
+    link: TlsLink<V::Options>,
+    auth: Option<&PeerAuth>,
+) -> Result<Candidate<V::Options>, ConfigError> {
+    let TlsLink { mqtt, config } = link;
+    if auth.is_none() && config.is_by_peer_alone() {
+        return Err(ConfigError::PeerAuthNeeded);
+    }
+    let facts = V::facts(&mqtt);
+    let peer = |auth| Peer::new(auth, &facts.broker, Sight::tls(&config)?);
+    let peer = auth.map(peer).transpose()?;
+    Ok(Candidate { link: Link::Tls, facts, options: mqtt, tls: Some(config), peer })
+}
+
+#[cfg(not(feature = "tls"))]
+fn tls_candidate<V: Mqtt>(
+    TlsLink { mqtt }: TlsLink<V::Options>,
+    auth: Option<&PeerAuth>,
+) -> Result<Candidate<V::Options>, ConfigError> {
+    tcp_candidate::<V>(mqtt, auth)
 }
 
 /// Whether some rule sends its topics over `link`, or a will waits there.
@@ -237,7 +277,7 @@ impl Starter {
             packets,
             requests: window.packets.saturating_add(MORE_REQUESTS),
             #[cfg(feature = "tls")]
-            tls: candidate.tls,
+            tls: candidate.tls.map(LinkTls::into_config),
         };
         let (entries, accepted) = mpsc::unbounded_channel();
         let room = Arc::new(Room::new(self.cap, self.settings.outbox_bytes));
@@ -247,6 +287,7 @@ impl Starter {
             link: candidate.link,
             dial: V::dial(candidate.options, setup),
             will: candidate.facts.will,
+            peer: candidate.peer,
             guards: self.guards.clone(),
             renewals: self.renewals.clone(),
             room: Arc::clone(&room),

@@ -12,6 +12,7 @@ use super::properties::Attached;
 use crate::guard::{GuardTx, Plan, QoS, SealError};
 use crate::policy::Link;
 use crate::topic::TopicName;
+use crate::wire::header::KeyId;
 use crate::wire::inner::Kind;
 
 /// The most that a 16-bit field of MQTT can say.
@@ -51,6 +52,13 @@ impl Will {
         let mut entry = self.entry();
         entry.seal_plain(guard, link, now())?;
         Ok(entry)
+    }
+
+    /// The key that it would be sealed under now; `None` if it would lie at the broker in clear.
+    pub(super) fn key(&self, guard: &GuardTx) -> Option<KeyId> {
+        let entry = self.entry();
+        entry.kind?;
+        guard.sealing_key_id(&entry.outgoing(&[], None)).ok().flatten()
     }
 
     /// Whether the policy lets it lie at the broker of `link`, and it fits.

@@ -61,6 +61,8 @@ pub use table::ReplayLimits;
 pub use tx::{GuardTx, RenewError};
 pub use with_log::OpenWithLogError;
 
+use scopes::Name;
+
 use crate::keyring::{Keyring, ScopeRef};
 use crate::policy::{Links, Policy, PropertyHandling, Rule, Scope, TopicBinding};
 use crate::session::{Entropy, NoEntropy};

@@ -6,8 +6,8 @@ use crate::policy::{Policy, Rule};
 use crate::topic::{OwnedName, TopicError, TopicName};
 use crate::wire::header::{KeyId, SessionId};
 
-/// One topic. Everything in it follows from the topic, the policy and the keyring, which are
-/// always the same.
+/// One topic. Everything in it follows from the topic, the policy and the keyring: it is forgotten
+/// when these are replaced.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     topic: OwnedName,

@@ -1,5 +1,7 @@
 //! The receiving half: open, then ask the replay state.
 
+mod replace;
+
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, mem};
 

@@ -7,6 +7,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::keyring::ScopeRef;
 use crate::suite::Suite;
+use crate::topic::PathScope;
 
 /// Scopes of which derived keys are kept. A client that uses more derives again.
 const MAX_SCOPES: usize = 1_024;
@@ -21,7 +22,7 @@ struct OwnedName {
 }
 
 /// The same without a heap, for looking up.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Name<'a> {
     scope: ScopeRef<'a>,
     suite: Suite,
@@ -139,6 +140,20 @@ impl<T> Scopes<T> {
         places.find(|place| self.entries.get(*place).is_some_and(|(_, value)| may_go(value)))
     }
 
+    /// Keeps what `keep` says, in the order in which it was entered. All places change.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(Name<'_>, &mut T) -> bool) {
+        self.entries
+            .retain_mut(|(owned, value)| owned.name().is_some_and(|name| keep(name, value)));
+        self.table.clear();
+        (self.last, self.oldest) = (0, 0);
+        let (hasher, entries) = (&self.hasher, &self.entries);
+        for (place, (owned, _)) in entries.iter().enumerate() {
+            self.table.insert_unique(owned.hash(hasher), place, |place| {
+                entries.get(*place).map_or(0, |(owned, _)| owned.hash(hasher))
+            });
+        }
+    }
+
     /// Takes the entry at `place` out of the table.
     fn forget(&mut self, place: usize) {
         let Some((owned, _)) = self.entries.get(place) else { return };
@@ -154,6 +169,15 @@ impl<T> Scopes<T> {
 }
 
 impl OwnedName {
+    /// What was a scope is one again.
+    fn name(&self) -> Option<Name<'_>> {
+        let scope = match self.levels {
+            Some(levels) => ScopeRef::Path(PathScope::from_parts(&self.text, levels)?),
+            None => ScopeRef::Named(&self.text),
+        };
+        Some(Name::new(scope, self.suite))
+    }
+
     fn hash(&self, hasher: &DefaultHashBuilder) -> u64 {
         hash(hasher, self.suite, (self.levels, self.text.as_str()))
     }
@@ -166,6 +190,7 @@ fn hash(hasher: &DefaultHashBuilder, suite: Suite, parts: (Option<u8>, &str)) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topic::TopicName;
     use std::format;
 
     #[test]
@@ -180,5 +205,20 @@ mod tests {
         let kept = texts.iter().filter(|text| scopes.get(name(text)).is_some()).count();
         assert_eq!(kept, MAX_SCOPES);
         assert!(texts.iter().take(10).all(|text| scopes.get_mut(name(text)).is_none()));
+    }
+    #[test]
+    fn what_is_retained_is_found_and_what_is_not_is_gone() {
+        let mut scopes = Scopes::new();
+        let topic = |text| TopicName::parse(text).unwrap();
+        let path =
+            |text, depth| Name::new(ScopeRef::Path(topic(text).path(depth)), Suite::default());
+        let named = Name::new(ScopeRef::Named("a/b"), Suite::default());
+        for (number, name) in [path("a/b/c", 2), named, path("a/b/c", 3)].into_iter().enumerate() {
+            scopes.insert(name, number, |_| true);
+        }
+        scopes.retain(|name, number| *number != 1 && name != named);
+        assert_eq!(scopes.get(path("a/b/x", 2)), Some(&0));
+        assert_eq!(scopes.get(named), None);
+        assert_eq!(scopes.get(path("a/b/c", 3)), Some(&2));
     }
 }

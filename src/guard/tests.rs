@@ -1,3 +1,5 @@
+mod replace;
+
 use super::*;
 use crate::keyring::Grant;
 use crate::policy::BareDelete;

@@ -1,5 +1,7 @@
 //! The sending half: decide, then seal.
 
+mod replace;
+
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, ops::Range};
 
@@ -161,7 +163,9 @@ impl GuardTx {
         }
     }
 
-    pub(super) fn config(&self) -> &Config {
+    /// The configuration in force.
+    #[must_use]
+    pub const fn config(&self) -> &Arc<Config> {
         &self.config
     }
 

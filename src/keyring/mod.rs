@@ -287,7 +287,8 @@ impl LiveKey {
         }
     }
 
-    fn is(&self, other: &Self) -> bool {
+    /// Whether both are the same key, whatever may be done with it.
+    pub(crate) fn is(&self, other: &Self) -> bool {
         use subtle::ConstantTimeEq;
         self.suite == other.suite && bool::from(self.key.expose().ct_eq(other.key.expose()))
     }

@@ -1,6 +1,6 @@
 //! The device's end of a run. Knows no clock but the one it is told.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{string::String, sync::Arc, vec::Vec};
 use core::fmt;
 use core::ops::RangeInclusive;
 
@@ -64,7 +64,7 @@ impl core::error::Error for AnswerError {}
 /// A device: it has one run at a time.
 #[derive(Debug)]
 pub struct Device {
-    key: PeerKey,
+    key: Arc<PeerKey>,
     id: String,
     authority: String,
     broker: String,
@@ -90,11 +90,11 @@ impl Run {
 }
 
 impl Device {
-    /// A device without a run.
+    /// A device without a run. Several, each on a link of its own, may share one key.
     #[must_use]
-    pub fn new(key: PeerKey, names: &Names<'_>) -> Self {
+    pub fn new(key: impl Into<Arc<PeerKey>>, names: &Names<'_>) -> Self {
         Self {
-            key,
+            key: key.into(),
             id: names.device.as_str().into(),
             authority: names.authority.as_str().into(),
             broker: names.broker.as_str().into(),

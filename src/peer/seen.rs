@@ -83,7 +83,12 @@ impl Seen {
     }
 }
 
-/// Whether an attestation of `time` may still be used: what is older is refused without a memory.
+/// Whether an attestation of `time` may be used now: what is older or ahead of the clock is refused
+/// without a memory. Ahead it is after the clock was set back; such runs are forgotten only where
+/// room is needed, for they could be repeated once the clock is there again.
 const fn is_live(time: u64, now: u64) -> bool {
-    now.saturating_sub(time) <= RUN_MS
+    match now.checked_sub(time) {
+        Some(age) => age <= RUN_MS,
+        None => false,
+    }
 }

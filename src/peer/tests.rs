@@ -27,6 +27,16 @@ fn too_many_runs_of_a_device_are_refused_until_30_seconds_are_over() {
 }
 
 #[test]
+fn clock_that_was_set_back_makes_nobody_wait() {
+    let mut seen = Seen::default();
+    for number in 0..MAX_RUNS {
+        let number = u64::try_from(number).unwrap();
+        assert_eq!(seen.accept("a", nonces(number), 90_000, 90_000), Ok(()));
+    }
+    assert_eq!(seen.accept("a", nonces(99), 50_000, 50_000), Ok(()));
+}
+
+#[test]
 fn too_many_devices_are_refused_until_30_seconds_are_over() {
     let mut seen = Seen::default();
     let names: Vec<String> = (0..MAX_DEVICES).map(|number| number.to_string()).collect();

@@ -17,6 +17,7 @@
 //! ```
 
 mod explain;
+mod ladder;
 mod lint;
 mod rule;
 
@@ -24,6 +25,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use explain::Explanation;
+pub use ladder::StepBack;
 pub use lint::Lint;
 pub use rule::{
     BareDelete, FirstContact, Own, Payload, PropertyHandling, Replay, Retain, Rule, RuleBuilder,

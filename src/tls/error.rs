@@ -116,6 +116,8 @@ pub enum TlsConfigError {
     NoSystemRoots,
     /// The server is to be verified by its pin alone, and there is no pin.
     NoPin,
+    /// Verification by peer authentication alone was asked for together with roots or pins.
+    OthersBesidePeerAlone,
     /// The server is to be verified by its pin alone, and roots were named too.
     RootsBesidePinAlone,
     /// The file of the client's certificate or key does not exist.
@@ -223,6 +225,10 @@ impl TlsConfigError {
             Self::NoPin => f.write_str(
                 "the server is to be verified by its pin alone, and there is no pin; add one or \
                  name a CA file instead",
+            ),
+            Self::OthersBesidePeerAlone => f.write_str(
+                "peer authentication is to verify the server alone, and there are roots or pins; \
+                 leave out one or the other",
             ),
             Self::RootsBesidePinAlone => f.write_str(
                 "the server is to be verified by its pin alone, and root certificates are named; \

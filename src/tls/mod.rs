@@ -38,10 +38,13 @@ mod pin;
 #[cfg(test)]
 mod tests;
 mod verifier;
+mod watch;
 
 pub use error::{CaOrigin, ClientOrigin, TlsConfigError};
 pub use fault::{CertFault, KeyFault};
 pub use pin::{PinMismatch, SpkiPin, SpkiPinError};
+pub use watch::LinkTls;
+pub(crate) use watch::{Shown, Source};
 
 use core::fmt;
 use std::path::PathBuf;
@@ -49,7 +52,7 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use rustls::client::{WantsClientCert, WebPkiServerVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::CertificateDer;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion, WantsVerifier};
@@ -69,6 +72,24 @@ use verifier::PinVerifier;
 #[derive(Clone)]
 pub struct TlsConfig {
     client: Arc<ClientConfig>,
+    checks: Checks,
+}
+
+/// What a server's certificate has to comply with.
+#[derive(Clone)]
+struct Checks {
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    pins: Vec<SpkiPin>,
+    peer_alone: bool,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Checks {
+    /// The chain, if there are roots, and one of these pins; of none and without roots, no server
+    /// is accepted.
+    fn verifier(&self, pins: Vec<SpkiPin>) -> PinVerifier {
+        PinVerifier::new(pins, self.chain.clone(), self.algorithms)
+    }
 }
 
 impl TlsConfig {
@@ -121,6 +142,7 @@ pub struct TlsConfigBuilder {
     system_roots: bool,
     pins: Vec<SpkiPin>,
     pin_alone: bool,
+    peer_alone: bool,
     client_cert: Option<ClientCertSource>,
     versions: TlsVersions,
 }
@@ -190,6 +212,21 @@ impl TlsConfigBuilder {
         self
     }
 
+    /// Verifies the server by a run of peer authentication and nothing else: the client of this
+    /// crate asks its authority which key the server may have, over a connection that gives nothing
+    /// away, and then connects anew to a server with the very key that it saw. No certificate has
+    /// to be installed. Issuer, host name and dates are not looked at.
+    ///
+    /// It takes a client with
+    /// [`require_peer_auth`](crate::client::ClientOptions::require_peer_auth); everywhere else
+    /// ([`TlsConfig::client_config`]) such a configuration accepts no server at all.
+    // SPEC §9, `verify = "peer"`
+    #[must_use]
+    pub const fn verify_by_peer_alone(mut self) -> Self {
+        self.peer_alone = true;
+        self
+    }
+
     /// Shows the broker a certificate where it asks for one (mutual TLS).
     ///
     /// `cert_path` is PEM with the client's own certificate and behind it those
@@ -236,7 +273,8 @@ impl TlsConfigBuilder {
     /// # Errors
     ///
     /// In this order:
-    /// - [`NoPin`](TlsConfigError::NoPin),
+    /// - [`OthersBesidePeerAlone`](TlsConfigError::OthersBesidePeerAlone),
+    ///   [`NoPin`](TlsConfigError::NoPin),
     ///   [`RootsBesidePinAlone`](TlsConfigError::RootsBesidePinAlone): the calls contradict each
     ///   other
     /// - [`NoRoots`](TlsConfigError::NoRoots): neither a CA nor the system's roots were named
@@ -256,27 +294,32 @@ impl TlsConfigBuilder {
     /// - for its key: the same two, [`ClientKey`](TlsConfigError::ClientKey),
     ///   [`ClientKeyMismatch`](TlsConfigError::ClientKeyMismatch)
     pub fn build(&self) -> Result<TlsConfig, TlsConfigError> {
-        let verifying = self.verifying()?;
+        let ring = Arc::new(rustls::crypto::ring::default_provider());
+        let checks = self.checks(&ring)?;
+        let verifying = verifying(offering(ring, self.versions), &checks);
         let client = match &self.client_cert {
             Some(source) => verifying.with_client_cert_resolver(source.load()?),
             None => verifying.with_no_client_auth(),
         };
-        Ok(TlsConfig { client: Arc::new(client) })
+        Ok(TlsConfig { client: Arc::new(client), checks })
     }
 
-    fn verifying(&self) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsConfigError> {
-        let ring = Arc::new(rustls::crypto::ring::default_provider());
-        let chain = if self.pin_alone { self.no_chain()? } else { Some(self.chain(&ring)?) };
+    fn checks(&self, ring: &Arc<CryptoProvider>) -> Result<Checks, TlsConfigError> {
+        let chain = match (self.peer_alone, self.pin_alone) {
+            (true, _) => self.nothing_else()?,
+            (false, true) => self.no_chain()?,
+            (false, false) => Some(self.chain(ring)?),
+        };
         let algorithms = ring.signature_verification_algorithms;
-        let offering = offering(ring, self.versions);
-        Ok(match chain {
-            Some(chain) if self.pins.is_empty() => offering.with_webpki_verifier(chain),
-            chain => {
-                let verifier = PinVerifier::new(self.pins.clone(), chain, algorithms);
-                // Dangerous is who checks no signatures; this one does.
-                offering.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
-            }
-        })
+        Ok(Checks { chain, pins: self.pins.clone(), peer_alone: self.peer_alone, algorithms })
+    }
+
+    const fn nothing_else(&self) -> Result<Option<Arc<WebPkiServerVerifier>>, TlsConfigError> {
+        let others = self.pin_alone || self.system_roots;
+        if others || !self.pins.is_empty() || !self.cas.is_empty() {
+            return Err(TlsConfigError::OthersBesidePeerAlone);
+        }
+        Ok(None)
     }
 
     const fn no_chain(&self) -> Result<Option<Arc<WebPkiServerVerifier>>, TlsConfigError> {
@@ -314,6 +357,20 @@ impl TlsConfigBuilder {
             add_system(&mut roots, rustls_native_certs::load_native_certs().certs)?;
         }
         Ok(roots)
+    }
+}
+
+fn verifying(
+    offering: ConfigBuilder<ClientConfig, WantsVerifier>,
+    checks: &Checks,
+) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+    match &checks.chain {
+        Some(chain) if checks.pins.is_empty() => offering.with_webpki_verifier(Arc::clone(chain)),
+        _ => {
+            let verifier = checks.verifier(checks.pins.clone());
+            // Dangerous is who checks no signatures; this one does.
+            offering.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
+        }
     }
 }
 

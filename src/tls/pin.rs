@@ -74,6 +74,11 @@ impl SpkiPin {
             .map_err(|cause| SpkiPinError::Certificate(CertFault::Refused { index: 1, cause }))
     }
 
+    /// The hash.
+    pub(crate) const fn to_bytes(self) -> [u8; HASH_LEN] {
+        self.0
+    }
+
     /// The pin of one certificate in DER.
     pub(super) fn of(cert: &CertificateDer<'_>) -> Result<Self, rustls::Error> {
         let spki = ParsedCertificate::try_from(cert)?.subject_public_key_info();

@@ -24,6 +24,7 @@ use super::*;
 mod client_cert;
 #[cfg(feature = "serde")]
 mod pin;
+mod watch;
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
 
@@ -60,8 +61,15 @@ fn server_of(ca: &Ca, versions: &[&'static SupportedProtocolVersion]) -> Arc<Ser
 
 /// Runs one handshake in memory; the error is that of whichever end failed first.
 fn connect(tls: &TlsConfig, server: &Arc<ServerConfig>) -> Result<ClientConnection, rustls::Error> {
+    connect_by(tls.client_config(), server)
+}
+
+fn connect_by(
+    config: Arc<ClientConfig>,
+    server: &Arc<ServerConfig>,
+) -> Result<ClientConnection, rustls::Error> {
     let name = ServerName::try_from("localhost").unwrap();
-    let mut client = ClientConnection::new(tls.client_config(), name)?;
+    let mut client = ClientConnection::new(config, name)?;
     let mut server = ServerConnection::new(Arc::clone(server))?;
     while client.is_handshaking() || server.is_handshaking() || server.wants_write() {
         let mut wire = Vec::new();
@@ -219,7 +227,7 @@ fn debug_of_a_builder_shows_no_bytes() {
     assert_eq!(
         format!("{builder:?}"),
         "TlsConfigBuilder { cas: [Bytes(..), File(\"ca.pem\")], system_roots: false, \
-         pins: [], pin_alone: false, client_cert: None, versions: Both }"
+         pins: [], pin_alone: false, peer_alone: false, client_cert: None, versions: Both }"
     );
 }
 

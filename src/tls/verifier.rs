@@ -12,7 +12,8 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, Signatu
 
 use super::pin::{PinMismatch, SpkiPin};
 
-/// Accepts a server by its key: with a chain to a root beside, or by it alone.
+/// Accepts a server by its key: with a chain to a root beside, or by it alone. Without pins it
+/// accepts one by the chain alone.
 ///
 /// A pin says which key is the server's; that the server has that key is what its signature over
 /// the handshake shows. Anybody can send the certificate, so both signature checks are those of
@@ -49,8 +50,18 @@ impl ServerCertVerifier for PinVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         if let Some(chain) = &self.chain {
-            chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+            let verified = chain.verify_server_cert(
+                end_entity,
+                intermediates,
+                server_name,
+                ocsp_response,
+                now,
+            )?;
+            if self.pins.is_empty() {
+                return Ok(verified);
+            }
         }
+        // without a chain and without a pin, nobody is accepted
         let presented = SpkiPin::of(end_entity)?;
         if self.pins.contains(&presented) {
             return Ok(ServerCertVerified::assertion());

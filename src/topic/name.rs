@@ -30,6 +30,9 @@ pub enum TopicError {
     Wildcard,
     /// The bytes are not UTF-8.
     NotUtf8,
+    /// It begins with `$share/`, so that its subscription would be one of another topic, shared with
+    /// others.
+    Shared,
 }
 
 /// A name that is kept. Empty until it is set, which no name is.
@@ -60,6 +63,7 @@ impl fmt::Display for TopicError {
             Self::Empty => "a topic name has at least one character",
             Self::TooLong => "a topic name has at most 65535 bytes",
             Self::Nul => "a topic name must not contain U+0000",
+            Self::Shared => "a topic that begins with $share/ cannot be subscribed: choose another",
             Self::Wildcard => "a topic name must not contain '+' or '#'",
             Self::NotUtf8 => "a topic name is UTF-8 text",
         })
@@ -87,6 +91,15 @@ impl<'a> TopicName<'a> {
             return Err(if nul { TopicError::Nul } else { TopicError::Wildcard });
         }
         Ok(Self(text))
+    }
+
+    /// The same, if it can be subscribed as it is.
+    ///
+    /// # Errors
+    /// [`TopicError::Shared`].
+    // MQTT 5.0 §4.8.2
+    pub fn subscribable(self) -> Result<Self, TopicError> {
+        if self.0.starts_with("$share/") { Err(TopicError::Shared) } else { Ok(self) }
     }
 
     /// Checks bytes from the network.

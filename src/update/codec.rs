@@ -113,7 +113,12 @@ pub(super) fn read(bytes: &[u8]) -> Option<Snapshot> {
     let serial = items.head(UNSIGNED).ok()?;
     let count = items.head(ARRAY).ok()?;
     // a wrong count ends with the bytes, before it costs memory
-    let entries = (0..count).map(|_| read_entry(&mut items)).collect::<Option<_>>()?;
+    let room = usize::try_from(count).unwrap_or(usize::MAX).min(bytes.len() / KEY_LEN);
+    // all of it at once: what a vector leaves behind when it grows would not be wiped
+    let mut entries = Vec::with_capacity(room);
+    for _ in 0..count {
+        entries.push(read_entry(&mut items)?);
+    }
     let pins = read_pins(&mut items)?;
     items.is_empty().then(|| Snapshot::new(serial, entries, pins).ok())?
 }

@@ -39,6 +39,8 @@ pub enum EntryError {
     Path,
     /// A root or node key is kept to one suite, which updates have no word for.
     SuiteOfNode,
+    /// A retiring key opens until second 0, for which updates have no word: there, 0 is no date.
+    DateZero,
 }
 
 impl fmt::Display for EntryError {
@@ -52,6 +54,7 @@ impl fmt::Display for EntryError {
             Self::SuiteOfNode => {
                 "an update cannot keep a root or node key to one suite: send scope keys"
             }
+            Self::DateZero => "a key that retired in second 0 opens nothing: leave it out",
         })
     }
 }
@@ -93,12 +96,15 @@ impl Entry {
     /// [`EntryError`] if `grant` cannot be sent.
     pub fn new(grant: Grant) -> Result<Self, EntryError> {
         check(&grant)?;
+        if grant.state() == (State::Retiring { not_after: Some(0) }) {
+            return Err(EntryError::DateZero);
+        }
         let (state, not_after) = match grant.state() {
             State::Pending => (KeyState::Pending, None),
             State::Active => (KeyState::Active, None),
             State::Retiring { not_after } => (KeyState::Retiring, not_after),
         };
-        Ok(Self { grant, state, not_before: None, not_after: not_after.filter(|date| *date > 0) })
+        Ok(Self { grant, state, not_before: None, not_after })
     }
 
     /// In this state. The key of an erased generation is not sent.
@@ -201,15 +207,17 @@ impl Entry {
         self.grant.suite()
     }
 
-    /// Whether both are about one generation of one key.
-    pub(super) fn is_about(&self, other: &Self) -> bool {
-        let same = match (self.parts(), other.parts()) {
-            (Parts::Root(_), Parts::Root(_)) => true,
-            (Parts::Node { path: a, .. }, Parts::Node { path: b, .. }) => a == b,
-            (Parts::Scope { scope: a, .. }, Parts::Scope { scope: b, .. }) => a == b,
-            _ => false,
-        };
-        same && self.suite() == other.suite() && self.generation() == other.generation()
+    /// What it is a key for: of equal ones, one generation is active at a time.
+    pub(super) fn target(&self) -> (Kind, &str, u8, Option<u16>) {
+        let suite = self.suite().map(Suite::id);
+        match self.parts() {
+            Parts::Root(_) => (Kind::Root, "", 0, suite),
+            Parts::Node { path, .. } => (Kind::Node, path.as_str(), path.depth(), suite),
+            Parts::Scope { scope: ScopeRef::Path(path), .. } => {
+                (Kind::Path, path.as_str(), path.depth(), suite)
+            }
+            Parts::Scope { scope: ScopeRef::Named(name), .. } => (Kind::Named, name, 0, suite),
+        }
     }
 
     /// Whether it is a key of the realm from which the named scope `name` has the key `scope`.
@@ -224,6 +232,15 @@ impl Entry {
         let derived = schedule::named_scope(&root, name, suite);
         derived.expose().ct_eq(scope.expose()).into()
     }
+}
+
+/// The kinds of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Root,
+    Node,
+    Path,
+    Named,
 }
 
 // SPEC §10, "Named scopes that begin with `$` are reserved"

@@ -68,12 +68,12 @@ impl Topics {
     /// `<prefix>/keys/<id>` and `<prefix>/keys/<id>/ack`.
     ///
     /// # Errors
-    /// [`TopicError`] if these are no topic names.
+    /// [`TopicError`] if these are no topic names, or none that can be subscribed.
     // SPEC §10
     pub fn new(prefix: &str, device: PeerId<'_>) -> Result<Self, TopicError> {
         let keys = format!("{prefix}/keys/{}", device.as_str());
         let acknowledgements = format!("{keys}/ack");
-        TopicName::parse(&acknowledgements)?;
+        TopicName::parse(&acknowledgements)?.subscribable()?;
         Ok(Self { keys, acknowledgements })
     }
 
@@ -90,21 +90,39 @@ impl Topics {
     }
 }
 
-/// Two entries of a snapshot are about the same generation of the same key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why entries make no snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct SameKeyTwice {
-    /// The place of the second of them.
-    pub entry: usize,
+pub enum SnapshotError {
+    /// The serial is 0, which says that there is no update.
+    SerialZero,
+    /// Two entries are about the same generation of the same key.
+    SameKeyTwice {
+        /// The place of the second of them.
+        entry: usize,
+    },
+    /// Two generations of the same key are active at the same time, by their dates.
+    TwoActive {
+        /// The place of one of them.
+        entry: usize,
+    },
 }
 
-impl fmt::Display for SameKeyTwice {
+impl fmt::Display for SnapshotError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "entry {} repeats a generation of a key: leave one of them out", self.entry)
+        match self {
+            Self::SerialZero => f.write_str("serials begin with 1: 0 says that there is no update"),
+            Self::SameKeyTwice { entry } => {
+                write!(f, "entry {entry} repeats a generation of a key: leave one of them out")
+            }
+            Self::TwoActive { entry } => {
+                write!(f, "entry {entry} is active beside another generation: retire one of them")
+            }
+        }
     }
 }
 
-impl core::error::Error for SameKeyTwice {}
+impl core::error::Error for SnapshotError {}
 
 /// All that a device has by key updates: what is not in it is erased.
 #[derive(Debug)]
@@ -119,20 +137,20 @@ impl Snapshot {
     /// TLS keys that the device's broker may have.
     ///
     /// # Errors
-    /// [`SameKeyTwice`] if two entries are about one generation of one key.
+    /// [`SnapshotError`] with the first that holds, in the order of its variants.
     pub fn new(
         serial: u64,
         entries: Vec<Entry>,
         pins: Vec<SpkiHash>,
-    ) -> Result<Self, SameKeyTwice> {
-        let mut later = entries.as_slice();
-        while let Some((first, rest)) = later.split_first() {
-            if rest.iter().any(|other| first.is_about(other)) {
-                let before = entries.len().saturating_sub(rest.len());
-                let after = rest.iter().position(|other| first.is_about(other)).unwrap_or(0);
-                return Err(SameKeyTwice { entry: before.saturating_add(after) });
-            }
-            later = rest;
+    ) -> Result<Self, SnapshotError> {
+        if serial == 0 {
+            return Err(SnapshotError::SerialZero);
+        }
+        if let Some(entry) = repeated(&entries) {
+            return Err(SnapshotError::SameKeyTwice { entry });
+        }
+        if let Some(entry) = active_together(&entries) {
+            return Err(SnapshotError::TwoActive { entry });
         }
         Ok(Self { serial, entries, pins })
     }
@@ -192,6 +210,31 @@ impl Snapshot {
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         codec::read(bytes)
     }
+}
+
+/// The place of an entry about a generation of a key that another is about.
+fn repeated(entries: &[Entry]) -> Option<usize> {
+    let mut sorted: Vec<_> = entries.iter().enumerate().collect();
+    sorted.sort_by_key(|(at, entry)| (entry.target(), entry.generation(), *at));
+    let same = |a: &Entry, b: &Entry| (a.target(), a.generation()) == (b.target(), b.generation());
+    pairs(&sorted).find(|((_, a), (_, b))| same(a, b)).map(|(_, (at, _))| at)
+}
+
+/// The place of an entry that is active while another generation of the same key is.
+// SPEC §4, "exactly one per scope"
+fn active_together(entries: &[Entry]) -> Option<usize> {
+    let active = |(_, entry): &(usize, &Entry)| entry.state() == KeyState::Active;
+    let mut sorted: Vec<_> = entries.iter().enumerate().filter(active).collect();
+    sorted.sort_by_key(|(_, entry)| (entry.target(), entry.not_before()));
+    let together = |a: &Entry, b: &Entry| {
+        a.target() == b.target() && a.not_after().is_none_or(|end| Some(end) >= b.not_before())
+    };
+    pairs(&sorted).find(|((_, a), (_, b))| together(a, b)).map(|(_, (at, _))| at)
+}
+
+/// Each item with the next.
+fn pairs<T: Copy>(items: &[T]) -> impl Iterator<Item = (T, T)> {
+    items.iter().copied().zip(items.iter().copied().skip(1))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use crate::peer::PeerId;
 use crate::schedule::RealmError;
 use crate::secret::SharedKey;
 use crate::session::{Entropy, NoEntropy};
+use crate::wire::inner::MAX_TIMESTAMP;
 
 /// Why an update was not sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +21,9 @@ pub enum PublishError {
     NoEntropy(NoEntropy),
     /// The snapshot is longer than the AEAD takes.
     TooLarge,
+    /// The clock, or the timestamp of the last update, is beyond what a message can say (2^48
+    /// milliseconds).
+    Clock,
 }
 
 impl fmt::Display for PublishError {
@@ -30,6 +34,7 @@ impl fmt::Display for PublishError {
             }
             Self::NoEntropy(error) => return error.fmt(f),
             Self::TooLarge => "the snapshot is too large to be sealed: send fewer keys",
+            Self::Clock => "the clock is beyond the year 10889: set it",
         })
     }
 }
@@ -89,6 +94,21 @@ impl Publisher {
         Ok(Self { link: Link::new(key, realm, device)?, topics, last: 0 })
     }
 
+    /// Goes on behind an update with this timestamp, of an earlier run of the program: devices do
+    /// not take one that is older than the last, whatever the clock says after a restart.
+    #[must_use]
+    pub const fn resume(mut self, last: u64) -> Self {
+        self.last = last;
+        self
+    }
+
+    /// The timestamp of the last update, in Unix milliseconds, to be stored with it; 0 before the
+    /// first.
+    #[must_use]
+    pub const fn last(&self) -> u64 {
+        self.last
+    }
+
     /// Where to publish, retained, and where to listen.
     #[must_use]
     pub const fn topics(&self) -> &Topics {
@@ -99,7 +119,8 @@ impl Publisher {
     /// milliseconds; `extra` is what tells this run of the program from others.
     ///
     /// # Errors
-    /// [`PublishError`], in the order of its variants. `out` holds no key then.
+    /// [`PublishError::PairwiseKey`], [`PublishError::Clock`], [`PublishError::NoEntropy`],
+    /// [`PublishError::TooLarge`]. `out` holds no key then.
     // SPEC §10
     pub fn publish(
         &mut self,
@@ -114,6 +135,9 @@ impl Publisher {
         }
         // receivers take another session only with a later timestamp
         let timestamp = now.max(self.last.saturating_add(1));
+        if timestamp > MAX_TIMESTAMP {
+            return Err(PublishError::Clock);
+        }
         let text = snapshot.encode();
         self.link.seal(&self.topics.keys, Some(timestamp), &text, (rng, extra), out)?;
         self.last = timestamp;

@@ -54,7 +54,7 @@ fn a_snapshot_is_read_as_it_was_written() {
     assert_eq!(*read.encode(), *bytes);
     assert_eq!((read.serial(), read.pins()), (u64::MAX, written.pins()));
     for (a, b) in written.entries().iter().zip(read.entries()) {
-        assert!(a.is_about(b));
+        assert_eq!((a.target(), a.generation()), (b.target(), b.generation()));
         assert_eq!((a.state(), a.sender()), (b.state(), b.sender()));
         assert_eq!((a.not_before(), a.not_after()), (b.not_before(), b.not_after()));
         let erased = a.state() == KeyState::Erased;
@@ -140,15 +140,46 @@ fn an_entry_that_is_not_exactly_one_of_the_kinds_is_refused() {
 
 #[test]
 fn a_generation_that_stands_twice_is_refused_with_its_place() {
-    let entry = |generation| Entry::new(root().with_generation(generation)).unwrap();
+    let entry = |generation| pending(root().with_generation(generation));
     let repeated = Snapshot::new(1, vec![entry(1), entry(2), entry(3), entry(2)], vec![]);
     let error = repeated.unwrap_err();
-    assert_eq!(error, SameKeyTwice { entry: 3 });
+    assert_eq!(error, SnapshotError::SameKeyTwice { entry: 3 });
     let text = "entry 3 repeats a generation of a key: leave one of them out";
     assert_eq!(error.to_string(), text);
     let suites = [Suite::Aes256Gcm, Suite::default()]
         .map(|suite| Entry::new(Grant::scope(ScopeRef::Named("a"), suite, scope_key())).unwrap());
     assert!(Snapshot::new(1, suites.into(), vec![]).is_ok());
+}
+
+fn pending(grant: Grant) -> Entry {
+    Entry::new(grant).unwrap().with_state(KeyState::Pending)
+}
+
+#[test]
+fn two_generations_of_one_key_are_not_active_together() {
+    let active = |generation, from, until| {
+        Entry::new(root().with_generation(generation)).unwrap().between(from, until)
+    };
+    let snapshot = |a, b| Snapshot::new(1, vec![a, b], vec![]).map(drop);
+    let refused = Err(SnapshotError::TwoActive { entry: 1 });
+    assert_eq!(snapshot(active(1, None, None), active(2, None, None)), refused);
+    assert_eq!(snapshot(active(1, None, Some(9)), active(2, Some(9), None)), refused);
+    assert_eq!(snapshot(active(1, None, Some(8)), active(2, Some(9), None)), Ok(()));
+    assert_eq!(snapshot(active(2, Some(9), None), active(1, None, Some(8))), Ok(()));
+    assert_eq!(snapshot(active(1, None, None), pending(root().with_generation(2))), Ok(()));
+    assert_eq!(snapshot(active(1, None, None), Entry::new(named("a")).unwrap()), Ok(()));
+}
+
+#[test]
+fn serial_0_is_no_update() {
+    assert_eq!(Snapshot::new(0, vec![], vec![]).unwrap_err(), SnapshotError::SerialZero);
+}
+
+#[test]
+fn keys_that_are_read_are_never_moved_by_a_vector_that_grows() {
+    let entries = (0..100).map(|number| pending(root().with_generation(number))).collect();
+    let bytes = Snapshot::new(1, entries, vec![]).unwrap().encode();
+    assert_eq!(Snapshot::decode(&bytes).unwrap().entries.capacity(), 100);
 }
 
 #[test]
@@ -165,6 +196,7 @@ fn grants_that_an_update_cannot_hold_are_refused() {
         (Grant::node(deep, NodeKey::take(&mut [4; 32])), EntryError::Path),
         (Grant::node(wild, NodeKey::take(&mut [4; 32])), EntryError::Path),
         (root().with_suite(Suite::Aes256Gcm), EntryError::SuiteOfNode),
+        (root().with_state(State::Retiring { not_after: Some(0) }), EntryError::DateZero),
     ];
     for (grant, error) in cases {
         assert_eq!(Entry::new(grant).unwrap_err(), error);
@@ -286,12 +318,13 @@ fn topics_are_those_of_the_format() {
     assert_eq!(topics.keys(), "acme/eu/keys/d");
     assert_eq!(topics.acknowledgements(), "acme/eu/keys/d/ack");
     assert_eq!(Topics::new("acme/#", id()), Err(TopicError::Wildcard));
+    assert_eq!(Topics::new("$share/group", id()), Err(TopicError::Shared));
 }
 
 #[test]
 fn errors_say_what_happened() {
     let opening = OpenError::NotAuthentic;
-    let errors: [(&dyn ToString, &str); 20] = [
+    let errors: [(&dyn ToString, &str); 24] = [
         (&OpenError::OtherTopic, "the message came on another topic: it was ignored"),
         (&OpenError::Cleared, "the message is empty: somebody deleted the retained update"),
         (&OpenError::NotSealed, "the message is not sealed: it was ignored"),
@@ -319,6 +352,13 @@ fn errors_say_what_happened() {
         (
             &PublishError::PairwiseKey,
             "an entry is the pairwise key of the device itself: send a group's key",
+        ),
+        (&PublishError::Clock, "the clock is beyond the year 10889: set it"),
+        (&EntryError::DateZero, "a key that retired in second 0 opens nothing: leave it out"),
+        (&SnapshotError::SerialZero, "serials begin with 1: 0 says that there is no update"),
+        (
+            &SnapshotError::TwoActive { entry: 1 },
+            "entry 1 is active beside another generation: retire one of them",
         ),
         (&PublishError::TooLarge, "the snapshot is too large to be sealed: send fewer keys"),
         (

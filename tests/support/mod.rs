@@ -13,6 +13,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[cfg(feature = "rumqttc")]
+pub(crate) mod authority;
 pub(crate) mod certs;
 pub(crate) mod fake_broker;
 pub(crate) mod mosquitto;

@@ -54,6 +54,24 @@ fn config_errors_say_what_and_what_to_do() {
             ConfigError::KeepAlive { link },
             "the keep-alive of the tcp link is above 65535 seconds: shorten it",
         ),
+        (
+            ConfigError::PeerName(NameError::IdLevel),
+            "a name for peer authentication: an id is one level of a topic: leave out '/', '+', \
+             '#' and U+0000",
+        ),
+        (
+            ConfigError::PeerTopic(TopicError::Empty),
+            "a topic for peer authentication: a topic name has at least one character",
+        ),
+        (
+            ConfigError::PeerNeedsTlsConfig,
+            "peer authentication has to see the server's key: give the tls link a TlsConfig of \
+             this crate",
+        ),
+        (
+            ConfigError::PeerAuthNeeded,
+            "nothing verifies the server of the tls link: add require_peer_auth, or a root or pin",
+        ),
         (ConfigError::NoRuntime, "no tokio runtime is running: start the client in one"),
     ] {
         assert_eq!(error.to_string(), text);
@@ -80,6 +98,10 @@ fn client_errors_pass_on_their_cause() {
         (
             ClientError::NotStored { kind: io::ErrorKind::StorageFull },
             "the durable outbox could not store the message: no storage space".into(),
+        ),
+        (
+            ClientError::AuthTopic,
+            "the topic belongs to peer authentication: publish on another".into(),
         ),
         (ClientError::Full, "the queue is full: poll, or wait for room".into()),
         (ClientError::Closed, "the client was disconnected".into()),
@@ -251,4 +273,32 @@ fn other_tls_errors_keep_their_name() {
     let error = LinkError::from(&io);
     assert_eq!(error.to_string(), std::format!("tls failed: {tls}"));
     assert_eq!(error, LinkError::Tls(tls));
+}
+
+#[test]
+fn faults_of_peer_authentication_say_what_to_do() {
+    for (fault, text) in [
+        (
+            PeerFault::BrokerNotVouched,
+            "the authority does not know the broker's tls key: somebody stands between, or tell \
+             the authority",
+        ),
+        (PeerFault::Attestation, "the authority's attestation is malformed: look at the authority"),
+        (
+            PeerFault::PinNeeded,
+            "the broker refuses clients without a password, and its key is not known: pin it",
+        ),
+        (
+            PeerFault::NotSubscribed,
+            "the broker refuses the topic of the authority's answers: allow it to this client",
+        ),
+        (PeerFault::NoEntropy, "the random generator failed"),
+    ] {
+        let error = LinkError::Peer(fault).to_string();
+        assert_eq!(error, std::format!("peer authentication failed: {text}"));
+    }
+    assert_eq!(
+        LinkError::Reloaded.to_string(),
+        "the will is sealed under another key now: the client connects again"
+    );
 }

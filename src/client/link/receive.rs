@@ -25,6 +25,13 @@ impl<D: Dial> Worker<D> {
         if self.log.has_ended() {
             return Err(LinkError::ReplayLog);
         }
+        if self.is_record(received) {
+            return self.take_record(connection, received);
+        }
+        if !connection.admitted {
+            // nothing was subscribed yet
+            return Ok(());
+        }
         let acknowledged = received.qos != QoS::AtMostOnce;
         if !acknowledged && !self.parts.feed.has_room() {
             self.parts.feed.miss();

@@ -1,4 +1,6 @@
+mod authenticate;
 mod outcomes;
+mod reloaded;
 mod replay_log;
 
 use super::*;
@@ -13,7 +15,7 @@ use crate::client::event::Message;
 use crate::client::inbox::Inbox;
 use crate::client::outbox::Window;
 use crate::client::properties::Properties;
-use crate::client::protocol::{Full, Publish, Received};
+use crate::client::protocol::{Call, Full, Publish, Received, ServerLimits};
 use crate::client::ticket::Ticket;
 use crate::guard::{Guard, GuardEvent, Outgoing, ReplayLimits};
 use crate::keyring::{Grant, Keyring};
@@ -66,11 +68,11 @@ impl Dial for FakeDial {
     type Requests = FakeRequests;
     type Network = FakeNetwork;
 
-    fn dial(&self, will: Option<Publish<'_>>) -> (FakeRequests, FakeNetwork) {
+    fn dial(&self, call: Call<'_>) -> (FakeRequests, FakeNetwork) {
         let (ask, asked) = unbounded_channel();
         let (tell, inputs) = unbounded_channel();
         let remainder = Vec::new();
-        let will = will.map(|will| (will.topic.into(), will.payload.into()));
+        let will = call.will.map(|will| (will.topic.into(), will.payload.into()));
         let broker = Broker { asked, inputs: tell, will };
         self.0.send(broker).unwrap();
         (FakeRequests(ask), FakeNetwork { inputs, remainder })
@@ -182,13 +184,26 @@ impl Fixture {
     }
 
     fn with(packets: usize, guard: Guard, will: Option<Will>) -> Self {
+        Self::with_peer(packets, guard, will, None)
+    }
+
+    fn with_peer(packets: usize, guard: Guard, will: Option<Will>, peer: Option<Peer>) -> Self {
         let (tx, rx) = guard.split();
-        Self::with_guards(packets, will, |_| Guards::new(tx, rx, None))
+        Self::with_all(packets, will, peer, |_| Guards::new(tx, rx, None))
     }
 
     fn with_guards(
         packets: usize,
         will: Option<Will>,
+        guards: impl FnOnce(&Arc<Inbox>) -> Guards,
+    ) -> Self {
+        Self::with_all(packets, will, None, guards)
+    }
+
+    fn with_all(
+        packets: usize,
+        will: Option<Will>,
+        peer: Option<Peer>,
         guards: impl FnOnce(&Arc<Inbox>) -> Guards,
     ) -> Self {
         let (dial, brokers) = unbounded_channel();
@@ -201,7 +216,8 @@ impl Fixture {
         let worker = Worker::new(Parts {
             link: Link::Tcp,
             dial: FakeDial(dial),
-            will,
+            will: will.map(Arc::new),
+            peer,
             guards: guards.clone(),
             renewals: Renewals::new(Vec::new(), &guards, &inbox, &Handle::current()),
             room: Arc::clone(&room),

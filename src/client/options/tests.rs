@@ -26,6 +26,7 @@ fn guard() -> GuardTx {
 fn facts() -> Facts {
     Facts {
         client_id: "id".into(),
+        broker: ("localhost".into(), 1883),
         own_transport: false,
         clean_session: true,
         has_credentials: false,
@@ -48,7 +49,7 @@ fn on(link: Link, change: impl FnOnce(&mut Facts)) -> Result<(), ConfigError> {
 fn will(link: Link, topic: &str, len: usize) -> Result<(), ConfigError> {
     let (topic, payload) = (topic.into(), vec![7; len].into());
     let will = Will { topic, payload, qos: QoS::AtLeastOnce, retain: false, attached: None };
-    on(link, |facts| facts.will = Some(will))
+    on(link, |facts| facts.will = Some(will.into()))
 }
 
 #[test]

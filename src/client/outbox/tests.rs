@@ -26,7 +26,10 @@ fn subscribe(filter: &str) -> Item {
 fn name(item: &Item) -> &str {
     match item {
         Item::Publish(entry) => &entry.topic,
-        Item::Subscribe { filter, .. } | Item::Unsubscribe { filter } => filter,
+        Item::Subscribe { filter, .. } | Item::Unsubscribe { filter } | Item::Listen { filter } => {
+            filter
+        }
+        Item::Record { topic, .. } => topic,
     }
 }
 
@@ -301,4 +304,21 @@ fn properties_that_were_moved_inside_leave_the_packet() {
         assert_eq!(attached.properties.iter().count(), left);
         assert_eq!(attached.message_expiry, Some(60));
     }
+}
+
+#[test]
+fn peer_authentication_goes_before_everything_else_and_ends_with_its_connection() {
+    let mut outbox = outbox(&["a"]);
+    outbox.push_control(Item::Listen { filter: "res".into() });
+    outbox.push_control(Item::Record { topic: "req".into(), payload: vec![7] });
+    outbox.push_request(subscribe("g"));
+    assert!(outbox.has_control());
+    assert_eq!(hand_over(&mut outbox), ["res", "req", "g"]);
+    assert_eq!(outbox.requested(1), Ok(()));
+    assert!(matches!(outbox.published(0), Ok(Some(Item::Record { .. }))));
+    assert!(matches!(outbox.answered(1), Some(Item::Listen { .. })));
+    outbox.push_control(Item::Record { topic: "req".into(), payload: vec![7] });
+    outbox.connection_lost();
+    assert!(!outbox.has_control());
+    assert_eq!(hand_over(&mut outbox), ["a"]);
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::client::protocol::Call;
 use std::io;
 
 use rumqttc::mqttbytes::Error as BytesError;
@@ -122,7 +123,7 @@ fn setup_takes_the_place_of_the_options() {
         },
     );
     assert_eq!(dialer.client_id(), "id");
-    let (_, network) = dialer.dial(None);
+    let (_, network) = dialer.dial(Call::default());
     let options = &network.mqtt_options;
     assert!(options.manual_acks() && options.clean_session());
     assert_eq!((options.inflight(), options.max_packet_size()), (28, 500));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::client::protocol::Call;
 use std::io;
 use std::vec;
 
@@ -251,7 +252,7 @@ fn setup_takes_the_place_of_the_options() {
     });
     let dialer = V5::dial(options, setup(28, 3));
     assert_eq!((dialer.client_id().as_str(), dialer.spare), ("id", 25));
-    let (_, connection) = dialer.dial(None);
+    let (_, connection) = dialer.dial(Call::default());
     let options = &connection.network.options;
     assert!(options.manual_acks() && options.clean_start());
     assert_eq!(options.get_outgoing_inflight_upper_limit(), Some(28));
@@ -308,7 +309,7 @@ fn will_goes_out_as_it_was_sealed_and_keeps_its_delay() {
     let will = V5::facts(&options).will.unwrap();
     assert_eq!((will.topic.as_slice(), will.payload.as_slice()), (&b"a"[..], &b"gone"[..]));
     assert_eq!((will.qos, will.retain), (QoS::AtLeastOnce, true));
-    let attached = will.attached.unwrap();
+    let attached = will.attached.as_ref().unwrap();
     assert_eq!(attached.properties.content_type.as_deref(), Some("text"));
     // what the rule hides is not on the packet
     let message_expiry = attached.message_expiry;
@@ -320,7 +321,8 @@ fn will_goes_out_as_it_was_sealed_and_keeps_its_delay() {
         payload: b"sealed",
         attached: Some(&left),
     };
-    let (_, connection) = V5::dial(options, setup(28, 3)).dial(Some(sealed));
+    let (_, connection) =
+        V5::dial(options, setup(28, 3)).dial(Call { will: Some(sealed), ..Call::default() });
     let sent = connection.network.options.last_will().unwrap();
     assert_eq!(
         (&sent.message[..], sent.qos, sent.retain),

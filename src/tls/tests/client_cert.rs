@@ -557,3 +557,18 @@ fn error_of_a_client_key_shows_no_part_of_it() {
         assert!(!format!("{error} {error:?}").contains(&line[..8]));
     }
 }
+
+#[test]
+fn probe_shows_no_certificate() {
+    let ca = new_ca();
+    let (cert, key) = client_of(&ca);
+    let tls = TlsConfig::builder()
+        .verify_by_peer_alone()
+        .client_cert_bytes(cert.der(), &mut key.serialize_der())
+        .build()
+        .unwrap();
+    let server = asking_server(&ca, &ca);
+    let (config, shown) = tls.probe();
+    assert!(connect_by(config, &server).is_err());
+    assert!(connect_by(tls.watched(shown.get()).0, &server).is_ok());
+}

@@ -127,7 +127,7 @@ async fn bare_deletion_is_an_event_of_its_own_and_acknowledged() {
     while !cleared(fixture.event().await) {}
 }
 
-fn will(topic: &str) -> Will {
+pub(super) fn will(topic: &str) -> Will {
     Will {
         topic: topic.into(),
         payload: b"gone".to_vec().into(),

@@ -1,0 +1,273 @@
+//! Peer authentication as a link uses it: its names, its clock, and what the server showed. Knows no
+//! packets.
+
+use core::fmt;
+use core::time::Duration;
+use std::string::String;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use tokio::time::Instant;
+
+use super::error::{ConfigError, PeerFault};
+use super::guards::now;
+use crate::peer::{
+    AnswerError, Authenticated, BrokerName, Device, Hop, Names, PeerId, PeerKey, RUN_MS, Record,
+};
+use crate::policy::Link;
+use crate::session::{Entropy, NoEntropy};
+#[cfg(feature = "tls")]
+use crate::tls::{Shown, Source, SpkiPin, TlsConfig};
+use crate::topic::{TopicError, TopicName};
+
+/// Room for the largest packet of a run: an attestation has at most 65,535 bytes, a topic as many.
+pub(super) const MAX_RECORD: usize = 256 << 10;
+/// Random bytes in the client ID of a probe: as hexadecimal digits they and no more fit into the
+/// 23 characters that every broker takes (MQTT 3.1.1 §3.1.3.1).
+const PROBE_ID: usize = 11;
+
+/// Whom the client authenticates itself to at every connection, and by whom the broker is vouched
+/// for.
+///
+/// After CONNECT a link subscribes the response topic, proves itself on the request topic and waits
+/// for the proof of the authority. Until then nothing of the application goes out: no message, no
+/// subscription. [`Event::Authenticated`](super::Event::Authenticated) tells that it is done, and
+/// [`Event::LinkUp`](super::Event::LinkUp) comes after it. The broker's name is the `host:port` of
+/// the link's MQTT options.
+///
+/// The two topics are matched before the policy: nothing that comes on them is delivered, and the
+/// application cannot publish there.
+///
+/// Over TLS by [`verify_by_peer_alone`](crate::tls::TlsConfigBuilder::verify_by_peer_alone) the
+/// first contact is a probe: a connection under a random client ID, without will, user name,
+/// password or certificate. The real one follows to a server with the key that was vouched for.
+/// Roots and pins of other TLS configurations are enforced beside.
+///
+/// Over plain TCP a run proves that the authority is alive and what time it is there; somebody who
+/// passes everything on between the two is not found out.
+pub struct PeerAuth {
+    key: Arc<PeerKey>,
+    device: String,
+    authority: String,
+    request: String,
+    response: String,
+    patience: Duration,
+}
+
+impl PeerAuth {
+    /// As `device`, to `authority`, under the key that they share.
+    #[must_use]
+    pub fn new(
+        key: PeerKey,
+        device: PeerId<'_>,
+        authority: PeerId<'_>,
+        request: TopicName<'_>,
+        response: TopicName<'_>,
+    ) -> Self {
+        Self {
+            key: Arc::new(key),
+            device: device.as_str().into(),
+            authority: authority.as_str().into(),
+            request: request.as_str().into(),
+            response: response.as_str().into(),
+            patience: Duration::from_millis(RUN_MS),
+        }
+    }
+
+    /// How long a run waits for its answer before it is told
+    /// ([`Event::PeerSilent`](super::Event::PeerSilent)) and another begins: 30 seconds by default,
+    /// and at most.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience.min(Duration::from_millis(RUN_MS));
+        self
+    }
+
+    /// The topics that carry nothing else.
+    pub(super) fn topics(&self) -> [String; 2] {
+        [self.request.clone(), self.response.clone()]
+    }
+}
+
+impl fmt::Debug for PeerAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { device, authority, .. } = self;
+        write!(f, "PeerAuth({device} to {authority}, ..)")
+    }
+}
+
+/// How the connections of a link see the server.
+pub(super) enum Sight {
+    /// By plain TCP: not at all.
+    Plain,
+    #[cfg(feature = "tls")]
+    Tls {
+        config: TlsConfig,
+        /// The key of the server that was vouched for, if that is what verifies it.
+        vouched: Option<SpkiPin>,
+        /// What the server of this connection showed.
+        shown: Shown,
+    },
+}
+
+impl Sight {
+    /// Of a TLS link that `tls` is for.
+    #[cfg(feature = "tls")]
+    pub(super) fn tls(tls: &crate::tls::LinkTls) -> Result<Self, ConfigError> {
+        match &tls.0 {
+            Source::Ours(config) => {
+                Ok(Self::Tls { config: config.clone(), vouched: None, shown: Shown::default() })
+            }
+            Source::Foreign(_) => Err(ConfigError::PeerNeedsTlsConfig),
+        }
+    }
+
+    fn hop(&self) -> Option<Hop> {
+        match self {
+            Self::Plain => Some(Hop::Plain),
+            #[cfg(feature = "tls")]
+            Self::Tls { shown, .. } => shown.get().map(|pin| Hop::Tls(pin.to_bytes())),
+        }
+    }
+}
+
+/// Peer authentication of one link, over all its connections.
+pub(super) struct Peer {
+    device: Device,
+    authority: String,
+    pub(super) patience: Duration,
+    /// Where the link's own clock begins.
+    epoch: Instant,
+    sight: Sight,
+}
+
+/// What becomes of a record that came in.
+pub(super) enum Outcome {
+    /// The run is complete: this is to be sent to the authority.
+    Authenticated(Authenticated, Vec<u8>),
+    /// Nothing: anybody could have sent it.
+    Ignored,
+    /// The authority itself says that this connection must end.
+    Refused(PeerFault),
+}
+
+impl Peer {
+    pub(super) fn new(
+        auth: &PeerAuth,
+        (host, port): &(String, u16),
+        sight: Sight,
+    ) -> Result<Self, ConfigError> {
+        let broker = std::format!("{host}:{port}");
+        let names = Names {
+            device: PeerId::parse(&auth.device).map_err(ConfigError::PeerName)?,
+            authority: PeerId::parse(&auth.authority).map_err(ConfigError::PeerName)?,
+            broker: BrokerName::parse(&broker).map_err(ConfigError::PeerName)?,
+            request: topic(&auth.request).map_err(ConfigError::PeerTopic)?,
+            response: topic(&auth.response).map_err(ConfigError::PeerTopic)?,
+        };
+        Ok(Self {
+            device: Device::new(Arc::clone(&auth.key), &names),
+            authority: auth.authority.clone(),
+            patience: auth.patience,
+            epoch: Instant::now(),
+            sight,
+        })
+    }
+
+    pub(super) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    pub(super) fn request_topic(&self) -> &str {
+        self.device.request_topic()
+    }
+
+    pub(super) fn response_topic(&self) -> &str {
+        self.device.response_topic()
+    }
+
+    /// Whether a topic carries runs and nothing else.
+    pub(super) fn has_topic(&self, topic: &[u8]) -> bool {
+        [self.request_topic(), self.response_topic()].iter().any(|own| own.as_bytes() == topic)
+    }
+
+    /// The configuration of the next connection, if it is by TLS, and whether that is a probe.
+    // SPEC §9, "the first contact is a probe"
+    #[cfg(feature = "tls")]
+    pub(super) fn look(&mut self) -> (bool, Option<Arc<rustls::ClientConfig>>) {
+        let Sight::Tls { config, vouched, shown } = &mut self.sight else {
+            return (false, None);
+        };
+        let probe = config.is_by_peer_alone() && vouched.is_none();
+        let (watched, seen) = if probe { config.probe() } else { config.watched(*vouched) };
+        *shown = seen;
+        (probe, Some(watched))
+    }
+
+    /// The server that was vouched for may have another key by now.
+    pub(super) fn forget_server(&mut self) {
+        #[cfg(feature = "tls")]
+        if let Sight::Tls { vouched, .. } = &mut self.sight {
+            *vouched = None;
+        }
+    }
+
+    /// Begins a run. Returns what is to be sent to the authority.
+    pub(super) fn start(&mut self, link: Link, client_id: &str) -> Result<Vec<u8>, NoEntropy> {
+        let mut challenge = Vec::new();
+        let process = std::process::id().to_be_bytes();
+        let clock = now().unwrap_or_default().to_be_bytes();
+        let link = [u8::from(link == Link::Tls)];
+        let extra: [&[u8]; 4] = [client_id.as_bytes(), &process, &clock, &link];
+        let at = self.clock();
+        self.device.start(at, &mut getrandom::SysRng, &extra, &mut challenge)?;
+        Ok(challenge)
+    }
+
+    /// Takes what came in on one of the topics.
+    pub(super) fn take(&mut self, topic: &[u8], bytes: &[u8]) -> Outcome {
+        let Some(hop) = self.sight.hop() else {
+            return Outcome::Refused(PeerFault::BrokerNotVouched);
+        };
+        let Ok(topic) = core::str::from_utf8(topic) else { return Outcome::Ignored };
+        let mut confirmation = Vec::new();
+        let record = Record { topic, bytes, now: self.clock() };
+        match self.device.receive(&record, hop, &mut confirmation) {
+            Ok(run) => {
+                self.vouch();
+                Outcome::Authenticated(run, confirmation)
+            }
+            Err(AnswerError::BrokerNotVouched) => Outcome::Refused(PeerFault::BrokerNotVouched),
+            Err(AnswerError::Attestation) => Outcome::Refused(PeerFault::Attestation),
+            Err(_) => Outcome::Ignored,
+        }
+    }
+
+    /// From now on connections are to a server with this key, where no other check is made.
+    fn vouch(&mut self) {
+        #[cfg(feature = "tls")]
+        if let Sight::Tls { config, vouched, shown } = &mut self.sight
+            && config.is_by_peer_alone()
+        {
+            *vouched = shown.get();
+        }
+    }
+
+    /// Milliseconds, on a clock that never goes back.
+    pub(super) fn clock(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// One end publishes and the other subscribes.
+fn topic(text: &str) -> Result<TopicName<'_>, TopicError> {
+    TopicName::parse(text).and_then(TopicName::subscribable)
+}
+
+/// A client ID that says nothing.
+pub(super) fn random_id() -> Result<String, NoEntropy> {
+    let mut random = [0; 32];
+    getrandom::SysRng.fill(&mut random)?;
+    let (used, _) = random.split_first_chunk::<PROBE_ID>().ok_or(NoEntropy)?;
+    Ok(used.iter().map(|byte| std::format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,160 @@
+//! Other rules and keys for a running client: checked as a whole, then in force at once. Knows no
+//! file.
+
+use core::error::Error;
+use core::fmt;
+use std::sync::Arc;
+
+use super::error::ConfigError;
+use super::event::Event;
+use super::handle::{AsyncClient, Shared};
+use crate::guard::{Config, Guard, GuardTx};
+use crate::keyring::Keyring;
+use crate::policy::{Link, Policy, StepBack, SubscribeError};
+use crate::session::NoEntropy;
+use crate::topic::TopicFilter;
+
+/// Why other rules and keys are not taken up. Those before stay in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// A rule lets clear text through where a rule before was stricter.
+    StepBack(StepBack),
+    /// A rule needs a link that the client was not started with.
+    NeedsLink {
+        /// The link.
+        link: Link,
+    },
+    /// A rule allows larger packets than the client was started for.
+    PacketLimit {
+        /// Bytes of the largest packet under the new policy.
+        len: usize,
+        /// The limit that the client was started with.
+        max: usize,
+    },
+    /// A filter that is subscribed may not be any more.
+    Subscription(SubscribeError),
+    /// A filter that is subscribed would have to be on the other link.
+    SubscriptionMoves {
+        /// The link that it is subscribed on.
+        link: Link,
+    },
+    /// A will is not possible any more.
+    Will(ConfigError),
+    /// The random generator failed.
+    NoEntropy(NoEntropy),
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StepBack(error) => error.fmt(f),
+            Self::NeedsLink { link } => {
+                write!(
+                    f,
+                    "a rule needs the {link} link, which is not running: start the client anew"
+                )
+            }
+            Self::PacketLimit { len, max } => write!(
+                f,
+                "a rule allows packets of {len} bytes, and the client was started for {max}: \
+                 start it anew"
+            ),
+            Self::Subscription(error) => write!(f, "a filter that is subscribed: {error}"),
+            Self::SubscriptionMoves { link } => write!(
+                f,
+                "a filter on the {link} link would have to move to the other: unsubscribe it first"
+            ),
+            Self::Will(error) => error.fmt(f),
+            Self::NoEntropy(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Error for ReloadError {}
+
+impl<V> AsyncClient<V> {
+    /// Puts other rules and keys in force, for both directions and all links at once, and tells
+    /// [`Event::Reloaded`]; or leaves everything as it is.
+    ///
+    /// Messages that wait are sealed by the new rules, those that were sealed before stay as they
+    /// are. Replay state and counters go on. Where a will was sealed under another key than it
+    /// would be now, its link takes leave of the broker and connects anew
+    /// ([`LinkError::Reloaded`](super::LinkError::Reloaded)). Of each retained value that this
+    /// client published since its start under a key that does not seal any more,
+    /// [`Event::RetainedUnderOldKey`] tells the topic, for the first 4,096 topics of a link: publish
+    /// it again before that key is erased.
+    ///
+    /// # Errors
+    /// [`ReloadError`] with the first that holds, in the order of its variants.
+    // SPEC §4, "Generations"
+    pub fn reload(&self, policy: Policy, keyring: Keyring) -> Result<(), ReloadError> {
+        let step_back = self.shared().policy(|before| policy.step_back(before));
+        if let Some(step_back) = step_back {
+            return Err(ReloadError::StepBack(step_back));
+        }
+        self.danger_reload_with_step_back(policy, keyring)
+    }
+
+    /// As [`AsyncClient::reload`], also where that lets clear text through which was refused before:
+    /// whoever can publish to the broker can then pass it off as genuine.
+    ///
+    /// # Errors
+    /// As [`AsyncClient::reload`], but for [`ReloadError::StepBack`].
+    pub fn danger_reload_with_step_back(
+        &self,
+        policy: Policy,
+        keyring: Keyring,
+    ) -> Result<(), ReloadError> {
+        let shared = self.shared();
+        let config = Arc::new(Config::new(policy, keyring, shared.links));
+        shared.check(&config)?;
+        shared.guards.replace(&config);
+        let _ = shared.inbox.push(Event::Reloaded);
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// Whether the links as they run can work with `config`.
+    fn check(&self, config: &Arc<Config>) -> Result<(), ReloadError> {
+        let policy = config.policy();
+        let mut wanted =
+            policy.rules().iter().map(|rule| self.links.publish_link(rule.transport()));
+        if let Some(link) = wanted.find_map(|link| link.filter(|link| self.lane(*link).is_none())) {
+            return Err(ReloadError::NeedsLink { link });
+        }
+        let (len, max) = (self.settings.packet_limits(policy).1, self.max_packet);
+        if len > max {
+            return Err(ReloadError::PacketLimit { len, max });
+        }
+        self.check_filters(policy)?;
+        self.check_wills(config)
+    }
+
+    fn check_filters(&self, policy: &Policy) -> Result<(), ReloadError> {
+        for (filter, link) in self.filters().iter() {
+            let Ok(filter) = TopicFilter::parse(filter) else { continue };
+            let now = policy.subscribe_link(filter, self.links);
+            if now.map_err(ReloadError::Subscription)? != *link {
+                return Err(ReloadError::SubscriptionMoves { link: *link });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_wills(&self, config: &Arc<Config>) -> Result<(), ReloadError> {
+        let candidate = || -> Result<GuardTx, NoEntropy> {
+            let entropy = std::boxed::Box::new(getrandom::SysRng);
+            Guard::from_config(Arc::clone(config), entropy).map(|guard| guard.split().0)
+        };
+        for (link, will) in &self.wills {
+            let guard = candidate().map_err(ReloadError::NoEntropy)?;
+            will.check(&guard, *link).map_err(ReloadError::Will)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

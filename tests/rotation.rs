@@ -1,0 +1,169 @@
+//! Keys that change while clients talk over a real Mosquitto.
+#![cfg(all(unix, feature = "rumqttc", feature = "tls"))]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use mqtt_seal::client::ReloadError;
+use mqtt_seal::guard::Guard;
+use mqtt_seal::keyring::{Grant, Keyring, State};
+use mqtt_seal::policy::{Links, Policy, Rule, Transport};
+use mqtt_seal::rumqttc_v4::{AsyncClient, ClientOptions, Event, EventLoop, LinkError, QoS};
+use mqtt_seal::secret::SharedKey;
+use rumqttc::{LastWill, MqttOptions};
+use support::DEADLINE;
+use support::certs::Certs;
+use support::mosquitto::{Mosquitto, Setup};
+
+/// Messages that each client sends in each state.
+const MESSAGES: usize = 50;
+
+fn policy() -> Policy {
+    Policy::new(vec![Rule::sealed(["a/#"]).transport(Transport::Tcp).build().unwrap()])
+}
+
+/// The keys after so many steps of a rotation.
+fn step(number: usize) -> Keyring {
+    let grant = |number: u8, state| {
+        let grant = Grant::shared(&SharedKey::take(&mut [number; 32]), "test").unwrap();
+        grant.with_generation(number.into()).with_state(state)
+    };
+    let retiring = State::Retiring { not_after: None };
+    Keyring::new(match number {
+        0 => vec![grant(1, State::Active)],
+        1 => vec![grant(1, State::Active), grant(2, State::Pending)],
+        2 => vec![grant(1, retiring), grant(2, State::Active)],
+        _ => vec![grant(2, State::Active)],
+    })
+}
+
+struct Client {
+    client: AsyncClient,
+    events: EventLoop,
+    topic: String,
+    sent: usize,
+}
+
+impl Client {
+    async fn start(id: &str, port: u16, change: impl FnOnce(&mut MqttOptions)) -> Self {
+        let mut mqtt = MqttOptions::new(id, "localhost", port);
+        change(&mut mqtt);
+        let options = ClientOptions::new().tcp(mqtt).auto_ack(true);
+        let guard = Guard::new(policy(), step(0), Links::Tcp).unwrap();
+        let (client, mut events) = AsyncClient::new(guard, options, 1_000).unwrap();
+        client.subscribe("a/#", QoS::AtLeastOnce).await.unwrap();
+        let subscribed = |event: &_| matches!(event, Event::Subscribed { .. });
+        while !subscribed(&next(&mut events).await) {}
+        Self { client, events, topic: format!("a/{id}"), sent: 0 }
+    }
+
+    async fn publish(&mut self) {
+        for _ in 0..MESSAGES {
+            let (topic, text) = (self.topic.clone(), self.sent.to_string());
+            self.client.publish(topic, QoS::AtLeastOnce, false, text).await.unwrap();
+            self.sent += 1;
+        }
+    }
+
+    /// Waits until all messages of `from` came, each once.
+    async fn receive(&mut self, from: &Self, seen: &mut BTreeSet<String>) {
+        while seen.len() < from.sent {
+            match next(&mut self.events).await {
+                Event::Message(message) if message.topic == from.topic => {
+                    assert!(seen.insert(String::from_utf8(message.payload).unwrap()));
+                }
+                Event::Rejected { reason, .. } => panic!("{reason}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+async fn next(events: &mut EventLoop) -> Event {
+    let event = tokio::time::timeout(DEADLINE, events.poll()).await;
+    event.expect("nothing happened before the deadline").expect("the event loop ended")
+}
+
+#[tokio::test]
+async fn no_message_is_lost_while_a_key_goes_through_all_its_states() {
+    let certs = Certs::new();
+    let broker = Mosquitto::start(&Setup::new(&certs.good));
+    let port = broker.tcp_port();
+    let mut ends = [Client::start("1", port, |_| ()).await, Client::start("2", port, |_| ()).await];
+    let mut seen = [BTreeSet::new(), BTreeSet::new()];
+    for number in 1..=3 {
+        for at in [0, 1] {
+            // one end is ahead, and messages are on their way both ways meanwhile
+            let [first, second] = &mut ends;
+            first.publish().await;
+            second.publish().await;
+            let next = if at == 0 { &*first } else { &*second };
+            // what is sealed under a key is done with before that is erased
+            if number == 3 {
+                first.receive(second, &mut seen[0]).await;
+                second.receive(first, &mut seen[1]).await;
+                let next = if at == 0 { first } else { second };
+                next.client.reload(policy(), step(number)).unwrap();
+            } else {
+                next.client.reload(policy(), step(number)).unwrap();
+                first.receive(second, &mut seen[0]).await;
+                second.receive(first, &mut seen[1]).await;
+            }
+        }
+    }
+    let [first, second] = &mut ends;
+    first.publish().await;
+    second.receive(first, &mut seen[1]).await;
+    assert_eq!(seen[1].len(), 7 * MESSAGES);
+}
+
+#[tokio::test]
+async fn bad_rules_leave_the_old_in_force_and_traffic_flows() {
+    let certs = Certs::new();
+    let broker = Mosquitto::start(&Setup::new(&certs.good));
+    let mut end = Client::start("1", broker.tcp_port(), |_| ()).await;
+    let mut other = Client::start("2", broker.tcp_port(), |_| ()).await;
+    let clear = Rule::clear(["#"]).transport(Transport::Tcp).build().unwrap();
+    let refused = end.client.reload(Policy::new(vec![clear]), step(0)).unwrap_err();
+    assert!(matches!(refused, ReloadError::StepBack(_)));
+    end.publish().await;
+    other.receive(&end, &mut BTreeSet::new()).await;
+}
+
+#[tokio::test]
+async fn will_of_a_key_that_retires_is_replaced_without_being_sent() {
+    let certs = Certs::new();
+    let broker = Mosquitto::start(&Setup::new(&certs.good));
+    let will = LastWill::new("a/will", "gone", rumqttc::QoS::AtLeastOnce, false);
+    let mut end = Client::start("1", broker.tcp_port(), |mqtt| {
+        mqtt.set_last_will(will);
+    })
+    .await;
+    let mut other = Client::start("2", broker.tcp_port(), |_| ()).await;
+    for number in 1..=3 {
+        end.client.reload(policy(), step(number)).unwrap();
+        other.client.reload(policy(), step(number)).unwrap();
+        if number == 2 {
+            let left =
+                |event: &_| matches!(event, Event::LinkDown { error: LinkError::Reloaded, .. });
+            while !left(&next(&mut end.events).await) {}
+            while !matches!(next(&mut end.events).await, Event::LinkUp { .. }) {}
+        }
+    }
+    // the key of the first will is erased: only the second can be opened
+    drop(end);
+    loop {
+        match next(&mut other.events).await {
+            Event::Message(message) => {
+                assert!(message.is_will() && message.payload == b"gone");
+                break;
+            }
+            Event::Rejected { reason, .. } => panic!("{reason}"),
+            _ => {}
+        }
+    }
+    assert_eq!(broker.log().matches("Received PUBLISH").count(), 0);
+    assert_eq!(broker.log().matches("Sending PUBLISH to 2").count(), 1);
+}
