@@ -30,7 +30,7 @@ use tempfile::TempDir;
 const TOOL: &str = env!("CARGO_BIN_EXE_mqtt-seal");
 
 /// What is another at each run, and what stands for it in the transcripts.
-const VARYING: [(&str, &str); 9] = [
+const VARYING: [(&str, &str); 10] = [
     ("[STAMP]", r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z"),
     ("[KID]", r"\b(?<redacted>[0-9a-f]{8})\b"),
     ("[SECOND]", r#""(?:created|not_after)":(?<redacted>\d+)"#),
@@ -39,6 +39,7 @@ const VARYING: [(&str, &str); 9] = [
     ("[DAY]", r"(?m)for .*, until (?<redacted>\d{4}-\d\d-\d\d)$"),
     ("[SESSION]", r"\b(?<redacted>[0-9a-f]{24})\b"),
     ("[TODAY]", r"sealed on (?<redacted>\d{4}-\d\d-\d\d)"),
+    ("[RATE]", r"(?m)^\S+ +\d+ +\d+ +(?<redacted>\d+\.\d) "),
     ("[PIN]", r"sha256/(?<redacted>[A-Za-z0-9+/]{43}=)"),
 ];
 
@@ -113,6 +114,7 @@ transcripts!(
     inspect,
     publish,
     subscribe,
+    watch,
     completions,
     man,
     demo

@@ -15,6 +15,7 @@ use std::thread;
 
 use regex::Regex;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use support::certs::Certs;
 use support::mosquitto::{Mosquitto, Setup};
 use support::wait_until;
@@ -22,6 +23,8 @@ use tempfile::TempDir;
 
 /// A terminal, and everything that was printed there.
 struct Terminal {
+    /// The end of whoever sits at it.
+    keys: File,
     other_end: File,
     printed: Arc<Mutex<Vec<u8>>>,
 }
@@ -35,7 +38,8 @@ impl Terminal {
         let path = Path::new(OsStr::from_bytes(name.as_bytes()));
         let other_end = File::options().read(true).write(true).open(path).unwrap();
         let printed = Arc::<Mutex<Vec<u8>>>::default();
-        let (mut ours, kept) = (File::from(ours), Arc::clone(&printed));
+        let (keys, kept) = (File::from(ours), Arc::clone(&printed));
+        let mut ours = keys.try_clone().unwrap();
         thread::spawn(move || {
             let mut some = [0; 1024];
             // an error says that the other end is closed
@@ -44,11 +48,31 @@ impl Terminal {
                 kept.extend_from_slice(some.get(..len).unwrap());
             }
         });
-        Self { other_end, printed }
+        Self { keys, other_end, printed }
     }
 
     fn end(&self) -> Stdio {
         self.other_end.try_clone().unwrap().into()
+    }
+
+    fn resize(&self, columns: u16, rows: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.keys, size).unwrap();
+    }
+
+    fn press(&self, keys: &[u8]) {
+        (&self.keys).write_all(keys).unwrap();
+    }
+
+    /// Forgets what was printed so far.
+    fn clear(&self) {
+        self.printed.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Whether what is typed comes line by line, and is shown, as before a screen takes over.
+    fn is_as_it_was(&self) -> bool {
+        let modes = tcgetattr(&self.other_end).unwrap().local_modes;
+        modes.contains(LocalModes::ICANON | LocalModes::ECHO)
     }
 
     fn printed(&self) -> String {
@@ -114,4 +138,67 @@ fn error_is_plain_on_a_terminal_whose_user_says_so() {
     let (folder, terminal) = (TempDir::new().unwrap(), Terminal::new());
     tool(folder.path(), "keys").env("NO_COLOR", "1").stderr(terminal.end()).status().unwrap();
     terminal.wait_for("^error: ");
+}
+
+/// `watch` on a terminal, in a folder with keys, when it is subscribed.
+fn watcher(folder: &Path, broker: &Mosquitto, terminal: &Terminal) -> Child {
+    assert!(tool(folder, "keygen acme-prod").stdout(Stdio::null()).status().unwrap().success());
+    terminal.resize(120, 10);
+    let watch = format!("watch -i watcher -p {} -t sensor/#", broker.tcp_port());
+    let watch = tool(folder, &watch)
+        .stdin(terminal.end())
+        .stdout(terminal.end())
+        .stderr(terminal.end())
+        .spawn()
+        .unwrap();
+    broker.wait_for_log("Sending SUBACK to watcher");
+    watch
+}
+
+fn publish(folder: &Path, broker: &Mosquitto, payload: &str) {
+    let publish = format!("pub -p {} -t sensor/temp -m {payload}", broker.tcp_port());
+    assert!(tool(folder, &publish).status().unwrap().success());
+}
+
+#[test]
+fn watch_shows_both_sides_and_gives_the_terminal_back() {
+    let (folder, terminal) = (TempDir::new().unwrap(), Terminal::new());
+    let broker = Mosquitto::start(&Setup::new(&Certs::new().good));
+    let mut watch = watcher(folder.path(), &broker, &terminal);
+    assert!(!terminal.is_as_it_was());
+    terminal.wait_for("the broker sees.*a key holder sees");
+    publish(folder.path(), &broker, "twenty-seven");
+    terminal.wait_for("(?s)sensor/temp.*0[.]1.*fc40[0-9a-f]{20}.*twenty-seven");
+    broker.publish("sensor/odd", b"forged");
+    terminal.wait_for("rejected: the payload is not");
+
+    terminal.clear();
+    terminal.resize(80, 5);
+    terminal.wait_for("(?s)the broker.*a key");
+    publish(folder.path(), &broker, "twenty-eight");
+    terminal.wait_for("eight");
+
+    terminal.press(b"x");
+    terminal.press(b"q");
+    assert_eq!(watch.wait().unwrap().code(), Some(0));
+    assert!(terminal.is_as_it_was());
+    terminal.wait_for(r"sensor/temp +2 +0 .*\r\n");
+}
+
+#[test]
+fn watch_gives_the_terminal_back_on_control_c_and_after_an_error() {
+    let (folder, terminal) = (TempDir::new().unwrap(), Terminal::new());
+    let broker = Mosquitto::start(&Setup::new(&Certs::new().good));
+    let mut watch = watcher(folder.path(), &broker, &terminal);
+    terminal.press(&[3]);
+    assert_eq!(watch.wait().unwrap().code(), Some(0));
+    assert!(terminal.is_as_it_was());
+
+    let on_terminal = |args: &str| {
+        let mut watch = tool(folder.path(), args);
+        watch.stdin(terminal.end()).stdout(terminal.end()).stderr(terminal.end()).status().unwrap()
+    };
+    assert_eq!(on_terminal("watch -p 1 -t sensor/#").code(), Some(1));
+    terminal.wait_for("the network failed: connection refused");
+    assert!(terminal.is_as_it_was());
 }

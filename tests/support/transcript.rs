@@ -31,7 +31,9 @@ pub(crate) fn run(text: &str, folder: &Path, settings: &[(&str, String)]) -> Str
 /// What a shell prints, on both outputs, and its exit status unless it is 0.
 fn shell(command: &str, folder: &Path, settings: &[(&str, String)]) -> String {
     let output = folder.join(".output");
-    let status = into_file(command, folder, &output)
+    // examples name the usual port
+    let command = command.replace(" -p 1883 ", " -p $PORT ");
+    let status = into_file(&command, folder, &output)
         .envs(settings.iter().map(|(name, value)| (name, value)))
         .status()
         .unwrap();

@@ -1,12 +1,16 @@
 //! The files that commands name, and what is in them. Knows no command.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
+use mqtt_seal::guard::Config;
 use mqtt_seal::policy::Links;
+use mqtt_seal::store::counter_file::{CounterFile, CounterFileError, Lost, Rollback};
 use mqtt_seal::store::key_file::KeyFile;
 use mqtt_seal::store::policy_file;
-use mqtt_seal::{Guard, Policy};
+use mqtt_seal::wire::SenderNumber;
+use mqtt_seal::{Grant, Guard, Policy};
 
 use crate::fault::Fault;
 
@@ -39,9 +43,13 @@ pub(crate) const SEAL_ALL: &str = "[[rule]]\ntopics = [\"#\"]\npayload = \"seale
 impl PolicyArg {
     /// What the policy and the keys make of messages by any link.
     pub(crate) fn guard(&self, keys: &KeysArg) -> Result<Guard, Fault> {
+        guard(&self.config(keys)?)
+    }
+
+    /// Policy and keys, for guards that share them.
+    pub(crate) fn config(&self, keys: &KeysArg) -> Result<Arc<Config>, Fault> {
         let keyring = keys.read()?.keyring();
-        let guard = Guard::new(self.read()?, keyring, Links::Both);
-        guard.map_err(|error| Fault::told(&error, "see that the system has entropy"))
+        Ok(Arc::new(Config::new(self.read()?, keyring, Links::Both)))
     }
 
     pub(crate) fn read(&self) -> Result<Policy, Fault> {
@@ -51,4 +59,81 @@ impl PolicyArg {
         };
         policy.map_err(|error| Fault::told(&error, "check the file"))
     }
+}
+
+/// The counters of rules in compact form.
+#[derive(Debug, Args)]
+pub(crate) struct CountersArg {
+    /// The counter file of the grant's sender number, for rules in compact form; each run takes
+    /// 1,024 counters of 2^32
+    #[arg(long, value_name = "FILE")]
+    counters: Option<PathBuf>,
+    /// Write that file first: once in the life of a sender number
+    #[arg(long, requires = "counters")]
+    new_counters: bool,
+    /// Declare that the file never comes back in an older state, by a restored backup, a snapshot or
+    /// a cloned image; needed for suites other than aes-256-gcm-siv
+    #[arg(long, requires = "counters")]
+    counters_never_roll_back: bool,
+}
+
+impl CountersArg {
+    /// The counters of the one sender number in `keys`; `None` if no file is named.
+    pub(crate) fn open(
+        &self,
+        keys: &KeysArg,
+    ) -> Result<Option<(SenderNumber, CounterFile)>, Fault> {
+        let Some(path) = &self.counters else {
+            return Ok(None);
+        };
+        let number = sender(&keys.read()?)?;
+        let failed = |error| match error {
+            CounterFileError::Exists { path } => Fault::new(
+                format!("{}: there is such a counter file already", path.display()),
+                "leave out --new-counters to go on with it",
+            ),
+            error => Fault::told(&error, "name another file"),
+        };
+        if self.new_counters {
+            CounterFile::provision(path, number).map_err(failed)?;
+        }
+        let rollback = if self.counters_never_roll_back {
+            Rollback::DeclaredImpossible
+        } else {
+            Rollback::Possible
+        };
+        let file = CounterFile::open(path, number, rollback).map_err(|error| match error {
+            CounterFileError::CounterLost { why: Lost::Missing, .. } => Fault::new(
+                format!("{}: there is no such counter file", path.display()),
+                "for a sender number that was never used, write it with --new-counters; else ask \
+                 for a new number, by mqtt-seal grant --new-sender",
+            ),
+            error => failed(error),
+        })?;
+        Ok(Some((number, file)))
+    }
+}
+
+/// The one sender number of a key file.
+fn sender(file: &KeyFile) -> Result<SenderNumber, Fault> {
+    let mut numbers: Vec<_> = file.grants().filter_map(Grant::sender).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    match *numbers {
+        [number] => Ok(number),
+        [] => Err(Fault::new(
+            "no key of the key file has a sender number",
+            "let the authority cut another with mqtt-seal grant --form compact",
+        )),
+        _ => Err(Fault::new(
+            "the keys of the key file have several sender numbers",
+            "name a file with the keys of one",
+        )),
+    }
+}
+
+/// A guard with state of its own.
+pub(crate) fn guard(config: &Arc<Config>) -> Result<Guard, Fault> {
+    Guard::from_config(Arc::clone(config), Box::new(getrandom::SysRng))
+        .map_err(|error| Fault::told(&error, "see that the system has entropy"))
 }

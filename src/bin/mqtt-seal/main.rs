@@ -1,6 +1,7 @@
 //! The command-line tool: keys, certificates, policies, messages. Knows the commands' names; what
 //! each does is in a file of its own.
 
+mod capture;
 mod certs;
 mod completions;
 #[cfg(feature = "demo")]
@@ -24,6 +25,7 @@ mod seal;
 mod session;
 mod show;
 mod subscribe;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -56,6 +58,7 @@ enum Command {
     Inspect(inspect::Args),
     Pub(publish::Args),
     Sub(subscribe::Args),
+    Watch(watch::Args),
     #[cfg(feature = "demo")]
     Demo(demo::Args),
     Completions(completions::Args),
@@ -76,6 +79,7 @@ impl Command {
             Self::Inspect(args) => args.run(),
             Self::Pub(args) => args.run(),
             Self::Sub(args) => args.run(),
+            Self::Watch(args) => args.run(),
             #[cfg(feature = "demo")]
             Self::Demo(args) => args.run(),
             Self::Completions(args) => args.run(&mut Cli::command()),

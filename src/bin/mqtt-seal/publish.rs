@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::encoding;
 use crate::fault::Fault;
+use crate::files::CountersArg;
 use crate::session::{self, Client, SessionArgs, tell, warn};
 
 /// Lines of standard input that wait to be published.
@@ -34,6 +35,8 @@ pub(crate) struct Args {
     /// Let the broker retain the message
     #[arg(short, long)]
     retain: bool,
+    #[command(flatten)]
+    counters: CountersArg,
     #[command(flatten)]
     session: SessionArgs,
 }
@@ -65,7 +68,7 @@ impl Args {
 
     async fn publish(&self) -> Result<(), Fault> {
         let single = self.source.single()?;
-        let (client, events) = self.session.start()?;
+        let (client, events) = self.session.start_counting(&self.counters)?;
         let (up, shown) = (Notify::new(), self.source.rate());
         let work = async {
             let sent = self.send(&client, &up, single, &shown).await;
@@ -153,6 +156,10 @@ impl Args {
                 }
                 Event::LinkDown { error, .. } if !connected => {
                     return Err(self.session.no_connection(&error));
+                }
+                // without counters nothing goes out, now or later
+                Event::CountersFailed { error, .. } => {
+                    return Err(Fault::told(&error, "see that the counter file can be written"));
                 }
                 Event::LinkDown { error, .. } => {
                     shown.suspend(|| warn(&format!("{error}; connecting again")));

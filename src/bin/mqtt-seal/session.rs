@@ -3,22 +3,26 @@
 
 mod login;
 
+use core::fmt::Display;
 use core::time::Duration;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use mqtt_seal::client::{ConfigError, EventLoop, LinkError, Refusal, Ticket};
-use mqtt_seal::guard::QoS;
-use mqtt_seal::policy::{Links, Payload};
-use mqtt_seal::session::Entropy;
+use mqtt_seal::client::{ClientError, ConfigError, EventLoop, LinkError, Refusal, Ticket};
+use mqtt_seal::guard::{GuardRx, QoS, SealError};
+use mqtt_seal::policy::{Links, Payload, Transport};
+use mqtt_seal::session::{Entropy, NoEntropy};
+use mqtt_seal::store::counter_file::CounterFile;
 use mqtt_seal::tls::{SpkiPin, TlsConfig};
-use mqtt_seal::{Guard, Keyring, Policy, rumqttc_v4, rumqttc_v5};
+use mqtt_seal::topic::TopicFilter;
+use mqtt_seal::wire::SenderNumber;
+use mqtt_seal::{Guard, Keyring, Policy, Rule, rumqttc_v4, rumqttc_v5};
 use rumqttc::v5;
 
 use crate::fault::Fault;
-use crate::files::{KeysArg, PolicyArg};
+use crate::files::{CountersArg, KeysArg, PolicyArg};
 use login::{Login, LoginArgs};
 
 /// IANA: mqtt and secure-mqtt.
@@ -104,6 +108,30 @@ enum Version {
     V5,
 }
 
+/// A topic or a filter that the policy does not allow, or MQTT.
+fn unfit(error: &impl Display) -> Fault {
+    Fault::told(error, "name another, or see mqtt-seal policy explain")
+}
+
+/// What the client does not take.
+fn refused(error: &ClientError) -> Fault {
+    match error {
+        ClientError::Seal(SealError::Lease { number, .. }) => Fault::new(
+            format!("sender number {} has no counters, as its compact form needs", number.get()),
+            "name its counter file with --counters",
+        ),
+        ClientError::Seal(SealError::RollbackPossible) => Fault::new(
+            "compact form under this suite needs counters that never come back in an older state",
+            "use suite aes-256-gcm-siv, or declare it with --counters-never-roll-back",
+        ),
+        error => unfit(error),
+    }
+}
+
+fn no_entropy(error: NoEntropy) -> Fault {
+    Fault::told(&error, "see that the system has entropy")
+}
+
 /// What asks the broker. Both versions have the same calls.
 pub(crate) enum Client {
     V4(rumqttc_v4::AsyncClient),
@@ -116,7 +144,7 @@ macro_rules! ask {
             Self::V4(client) => client.$call($($argument),*).await,
             Self::V5(client) => client.$call($($argument),*).await,
         }
-        .map_err(|error| Fault::told(&error, "name another, or see mqtt-seal policy explain"))
+        .map_err(|error| refused(&error))
     };
 }
 
@@ -145,21 +173,63 @@ impl Client {
 }
 
 impl SessionArgs {
+    /// The broker's name and port.
+    pub(crate) fn broker(&self) -> String {
+        format!("{}:{}", self.host, self.port(self.uses_tls()))
+    }
+
     pub(crate) const fn qos(&self) -> QoS {
         qos(self.qos)
     }
 
     /// Connects. Needs a tokio runtime.
     pub(crate) fn start(&self) -> Result<(Client, EventLoop), Fault> {
+        let (policy, keyring) = self.protection()?;
+        self.start_with(policy, keyring, None)
+    }
+
+    /// Connects, with counters for compact form where they are named.
+    pub(crate) fn start_counting(
+        &self,
+        counters: &CountersArg,
+    ) -> Result<(Client, EventLoop), Fault> {
+        let (policy, keyring) = self.protection()?;
+        let counters = counters.open(&self.keys)?;
+        self.start_with(policy, keyring, counters)
+    }
+
+    /// Connects, and takes messages of these filters as they are; beside it, what opens them.
+    pub(crate) fn start_beside_guard(
+        &self,
+        filters: &[String],
+    ) -> Result<(Client, EventLoop, GuardRx), Fault> {
+        let (policy, keyring) = self.protection()?;
+        let links = if self.uses_tls() { Links::Tls } else { Links::Tcp };
+        for filter in filters {
+            let filter = TopicFilter::parse(filter).map_err(|error| unfit(&error))?;
+            // it may not make the broker send in clear what a rule keeps to TLS
+            policy.subscribe_link(filter, links).map_err(|error| unfit(&error))?;
+        }
+        let guard = Guard::new(policy, keyring, links).map_err(no_entropy)?;
+        let all = Rule::clear(["#", "$SYS/#"]).transport(Transport::Any).build();
+        let all = all.map_err(|error| Fault::told(&error, "report it"))?;
+        let (client, events) = self.start_with(Policy::new(vec![all]), Keyring::default(), None)?;
+        Ok((client, events, guard.split().1))
+    }
+
+    fn start_with(
+        &self,
+        policy: Policy,
+        keyring: Keyring,
+        counters: Option<(SenderNumber, CounterFile)>,
+    ) -> Result<(Client, EventLoop), Fault> {
         if self.disable_clean_session {
             let what = "sessions that outlive their connection are not there yet";
             return Err(Fault::usage(what, "leave out -c, and stay connected with QoS 1 or 2"));
         }
         let tls = self.tls()?;
         let links = if tls.is_some() { Links::Tls } else { Links::Tcp };
-        let (policy, keyring) = self.protection()?;
-        let guard = Guard::new(policy, keyring, links)
-            .map_err(|error| Fault::told(&error, "see that the system has entropy"))?;
+        let guard = Guard::new(policy, keyring, links).map_err(no_entropy)?;
         let id = match &self.id {
             Some(id) => id.clone(),
             None => random_id()?,
@@ -176,6 +246,7 @@ impl SessionArgs {
                     rumqttc_v4::ClientOptions::new(),
                     self.v4(id, login),
                     tls.as_ref(),
+                    counters,
                 );
                 let client = rumqttc_v4::AsyncClient::new(guard, options, QUEUE);
                 client.map(|(client, events)| (Client::V4(client), events)).map_err(refused)
@@ -185,6 +256,7 @@ impl SessionArgs {
                     rumqttc_v5::ClientOptions::new(),
                     self.v5(id, login),
                     tls.as_ref(),
+                    counters,
                 );
                 let client = rumqttc_v5::AsyncClient::new(guard, options, QUEUE);
                 client.map(|(client, events)| (Client::V5(client), events)).map_err(refused)
@@ -197,10 +269,15 @@ impl SessionArgs {
         options: mqtt_seal::client::ClientOptions<M>,
         mqtt: M,
         tls: Option<&TlsConfig>,
+        counters: Option<(SenderNumber, CounterFile)>,
     ) -> mqtt_seal::client::ClientOptions<M> {
         let options = match tls {
             Some(tls) => options.tls(mqtt, tls),
             None => options.tcp(mqtt),
+        };
+        let options = match counters {
+            Some((number, store)) => options.counter_store(number, store),
+            None => options,
         };
         if self.danger_credentials_in_clear {
             options.danger_credentials_on_plain_link()

@@ -14,6 +14,12 @@ pub(crate) fn line(text: &str) -> Result<(), Fault> {
     Ok(stdout.flush()?)
 }
 
+/// `text` as it may go to a terminal: control characters are written out.
+pub(crate) fn printable(text: &str) -> String {
+    let written = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.into() };
+    text.chars().map(written).collect()
+}
+
 /// Prints `bytes` as they are.
 pub(crate) fn bytes(bytes: &[u8]) -> Result<(), Fault> {
     let mut stdout = io::stdout().lock();

@@ -120,12 +120,15 @@ impl Args {
                 client.ack(&message).await?;
             }
             Event::Rejected { topic, reason, .. } => {
+                let topic = show::printable(&topic);
                 warn(&format!("{topic} rejected: {reason}\n  fix: {}", rejected::fix(reason)));
                 seen.rejected =
                     seen.rejected.saturating_add(u64::from(!rejected::is_harmless(reason)));
             }
             // anyone on the way can say so: no line for whoever reads the messages
-            Event::Cleared { topic, .. } => session::tell(&format!("cleared: {topic}")),
+            Event::Cleared { topic, .. } => {
+                session::tell(&format!("cleared: {}", show::printable(&topic)));
+            }
             Event::LinkUp { .. } => seen.connected = true,
             Event::LinkDown { error, .. } if !seen.connected => {
                 return Err(self.session.no_connection(&error));
