@@ -12,10 +12,12 @@ use std::sync::Arc;
 use mqtt_seal::client::{Event, EventLoop, PeerFault};
 use mqtt_seal::guard::{Guard, QoS};
 use mqtt_seal::keyring::{Grant, Keyring};
+use mqtt_seal::peer::{PeerId, PeerKey};
 use mqtt_seal::policy::{Links, Policy, Rule};
-use mqtt_seal::rumqttc_v4::{CertificateFault, ConfigError, LinkError};
+use mqtt_seal::rumqttc_v4::{CertificateFault, ClientError, ConfigError, LinkError, PeerAuth};
 use mqtt_seal::secret::SharedKey;
 use mqtt_seal::tls::{SpkiPin, TlsConfig, TlsConfigBuilder, TlsVersions};
+use mqtt_seal::topic::{TopicError, TopicName};
 use mqtt_seal::{rumqttc_v4, rumqttc_v5};
 use sha2::{Digest, Sha256};
 use support::authority::{AuthorityLoop, device};
@@ -404,4 +406,28 @@ async fn configuration_for_the_peer_alone_accepts_no_server_elsewhere() {
     let (_client, mut events) =
         rumqttc_v4::AsyncClient::new(guard(Links::Tls), options, 10).unwrap();
     assert_eq!(down(&mut events).await, LinkError::Certificate(CertificateFault::Pin));
+}
+
+#[tokio::test]
+async fn topics_of_a_run_are_not_for_the_application() {
+    let (client, _events) = over_tls(1, &by_peer());
+    for topic in ["auth/req", "auth/device-7/res"] {
+        let refused = client.try_publish(topic, QoS::AtLeastOnce, false, "text").unwrap_err();
+        assert_eq!(refused, ClientError::AuthTopic);
+    }
+}
+
+#[tokio::test]
+async fn topic_whose_subscription_is_shared_is_refused() {
+    let name = |text| TopicName::parse(text).unwrap();
+    let id = |text| PeerId::parse(text).unwrap();
+    for [request, response] in [["$share/a/b", "res"], ["req", "$share/a/b"]] {
+        let key = PeerKey::pairwise(&SharedKey::take(&mut [9; 32]), "test").unwrap();
+        let auth = PeerAuth::new(key, id("d"), id("a"), name(request), name(response));
+        let options = rumqttc_v4::ClientOptions::new()
+            .require_peer_auth(auth)
+            .tls(rumqttc::MqttOptions::new("id", "localhost", 1), &by_peer().build().unwrap());
+        let started = rumqttc_v4::AsyncClient::new(guard(Links::Tls), options, 10);
+        assert_eq!(started.unwrap_err(), ConfigError::PeerTopic(TopicError::Shared));
+    }
 }

@@ -38,7 +38,7 @@ const PROBE_ID: usize = 11;
 /// The two topics are matched before the policy: nothing that comes on them is delivered, and the
 /// application cannot publish there.
 ///
-/// Over TLS by [`verify_by_peer_alone`](crate::tls::TlsConfigBuilder::verify_by_peer_alone) the
+/// Over TLS by a configuration of `verify_by_peer_alone` the
 /// first contact is a probe: a connection under a random client ID, without will, user name,
 /// password or certificate. The real one follows to a server with the key that was vouched for.
 /// Roots and pins of other TLS configurations are enforced beside.

@@ -85,6 +85,8 @@ impl<V> AsyncClient<V> {
     /// [`Event::RetainedUnderOldKey`] tells the topic, for the first 4,096 topics of a link: publish
     /// it again before that key is erased.
     ///
+    /// Files of both are read by `store::read_files`.
+    ///
     /// # Errors
     /// [`ReloadError`] with the first that holds, in the order of its variants.
     // SPEC §4, "Generations"

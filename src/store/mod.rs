@@ -14,6 +14,8 @@ pub mod policy_file;
 mod position;
 #[cfg(any(feature = "serde", feature = "tls", feature = "store"))]
 pub(crate) mod private_file;
+#[cfg(feature = "serde")]
+mod reload;
 #[cfg(feature = "store")]
 pub mod replay_file;
 #[cfg(feature = "serde")]
@@ -21,5 +23,7 @@ mod section;
 
 #[cfg(feature = "serde")]
 pub use position::Position;
+#[cfg(feature = "serde")]
+pub use reload::{FilesError, read_files};
 #[cfg(feature = "serde")]
 pub use section::Shape;

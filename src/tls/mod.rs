@@ -217,9 +217,8 @@ impl TlsConfigBuilder {
     /// away, and then connects anew to a server with the very key that it saw. No certificate has
     /// to be installed. Issuer, host name and dates are not looked at.
     ///
-    /// It takes a client with
-    /// [`require_peer_auth`](crate::client::ClientOptions::require_peer_auth); everywhere else
-    /// ([`TlsConfig::client_config`]) such a configuration accepts no server at all.
+    /// It takes a client with `require_peer_auth`; everywhere else ([`TlsConfig::client_config`])
+    /// such a configuration accepts no server at all.
     // SPEC §9, `verify = "peer"`
     #[must_use]
     pub const fn verify_by_peer_alone(mut self) -> Self {

@@ -12,7 +12,7 @@ impl GuardRx {
     /// [`GuardRx::take_writes`] how strict the rules are now.
     ///
     /// Ask [`GuardRx::check_step_back`] and [`Policy::step_back`](crate::policy::Policy::step_back)
-    /// first.
+    /// first: nothing is refused here.
     // SPEC §4, "Generations"
     pub fn replace(&mut self, config: Arc<Config>) {
         self.recent = None;
