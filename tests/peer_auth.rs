@@ -1,6 +1,11 @@
 //! Peer authentication of a running client, against real brokers and those who pass for them.
 #![cfg(all(unix, feature = "rumqttc", feature = "tls"))]
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

@@ -1,6 +1,11 @@
 //! Keys that change while clients talk over a real Mosquitto.
 #![cfg(all(unix, feature = "rumqttc", feature = "tls"))]
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 
@@ -39,14 +44,14 @@ fn step(number: usize) -> Keyring {
     })
 }
 
-struct Client {
+struct End {
     client: AsyncClient,
     events: EventLoop,
     topic: String,
     sent: usize,
 }
 
-impl Client {
+impl End {
     async fn start(id: &str, port: u16, change: impl FnOnce(&mut MqttOptions)) -> Self {
         let mut mqtt = MqttOptions::new(id, "localhost", port);
         change(&mut mqtt);
@@ -60,11 +65,12 @@ impl Client {
     }
 
     async fn publish(&mut self) {
-        for _ in 0..MESSAGES {
-            let (topic, text) = (self.topic.clone(), self.sent.to_string());
+        let end = self.sent.saturating_add(MESSAGES);
+        for number in self.sent..end {
+            let (topic, text) = (self.topic.clone(), number.to_string());
             self.client.publish(topic, QoS::AtLeastOnce, false, text).await.unwrap();
-            self.sent += 1;
         }
+        self.sent = end;
     }
 
     /// Waits until all messages of `from` came, each once.
@@ -91,7 +97,7 @@ async fn no_message_is_lost_while_a_key_goes_through_all_its_states() {
     let certs = Certs::new();
     let broker = Mosquitto::start(&Setup::new(&certs.good));
     let port = broker.tcp_port();
-    let mut ends = [Client::start("1", port, |_| ()).await, Client::start("2", port, |_| ()).await];
+    let mut ends = [End::start("1", port, |_| ()).await, End::start("2", port, |_| ()).await];
     let mut seen = [BTreeSet::new(), BTreeSet::new()];
     for number in 1..=3 {
         for at in [0, 1] {
@@ -123,8 +129,8 @@ async fn no_message_is_lost_while_a_key_goes_through_all_its_states() {
 async fn bad_rules_leave_the_old_in_force_and_traffic_flows() {
     let certs = Certs::new();
     let broker = Mosquitto::start(&Setup::new(&certs.good));
-    let mut end = Client::start("1", broker.tcp_port(), |_| ()).await;
-    let mut other = Client::start("2", broker.tcp_port(), |_| ()).await;
+    let mut end = End::start("1", broker.tcp_port(), |_| ()).await;
+    let mut other = End::start("2", broker.tcp_port(), |_| ()).await;
     let clear = Rule::clear(["#"]).transport(Transport::Tcp).build().unwrap();
     let refused = end.client.reload(Policy::new(vec![clear]), step(0)).unwrap_err();
     assert!(matches!(refused, ReloadError::StepBack(_)));
@@ -137,11 +143,11 @@ async fn will_of_a_key_that_retires_is_replaced_without_being_sent() {
     let certs = Certs::new();
     let broker = Mosquitto::start(&Setup::new(&certs.good));
     let will = LastWill::new("a/will", "gone", rumqttc::QoS::AtLeastOnce, false);
-    let mut end = Client::start("1", broker.tcp_port(), |mqtt| {
+    let mut end = End::start("1", broker.tcp_port(), |mqtt| {
         mqtt.set_last_will(will);
     })
     .await;
-    let mut other = Client::start("2", broker.tcp_port(), |_| ()).await;
+    let mut other = End::start("2", broker.tcp_port(), |_| ()).await;
     for number in 1..=3 {
         end.client.reload(policy(), step(number)).unwrap();
         other.client.reload(policy(), step(number)).unwrap();

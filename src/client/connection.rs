@@ -13,6 +13,30 @@ use super::protocol::ServerLimits;
 use crate::guard::QoS;
 use crate::wire::header::KeyId;
 
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Before everything else.
+    Opening,
+    /// The answers of the authority are subscribed.
+    Listening,
+    /// Traffic of the application may pass.
+    Admitted,
+}
+
+/// Whether a connection comes to its end on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    Stays,
+    /// DISCONNECT is to be handed over, although the client goes on.
+    Wanted,
+    /// DISCONNECT was handed over.
+    Said {
+        /// Whether the client goes on.
+        goes_on: bool,
+    },
+}
+
 /// What ends with a connection.
 pub(super) struct Connection<R> {
     pub(super) requests: R,
@@ -24,22 +48,18 @@ pub(super) struct Connection<R> {
     pub(super) acks: VecDeque<(u16, QoS, Mark)>,
     /// Messages that are not acknowledged, by packet ID: their numbers.
     pub(super) open: HashMap<u16, u64>,
-    /// Whether DISCONNECT is to be handed over, although the client goes on.
-    pub(super) leaving: bool,
-    /// Whether DISCONNECT was handed over.
-    pub(super) parting: bool,
-    /// Whether traffic of the application may pass.
-    pub(super) admitted: bool,
+    /// How far it is.
+    pub(super) stage: Stage,
+    /// Whether it comes to its end on purpose.
+    pub(super) leave: Leave,
     /// Whether it is there for a run of peer authentication and nothing else.
     pub(super) probe: bool,
     /// Whether the broker kept a session of an earlier one.
     pub(super) session_present: bool,
-    /// Whether the answers of the authority are subscribed.
-    pub(super) listening: bool,
     /// When the run of peer authentication has lasted too long.
     pub(super) run_ends: Option<Instant>,
-    /// The key that its will is sealed under, if there is a will and that is sealed.
-    pub(super) will_key: Option<Option<KeyId>>,
+    /// The key that its will is sealed under.
+    pub(super) will_key: Option<KeyId>,
 }
 
 /// The filters that are to be subscribed, in the order of the requests.
@@ -76,12 +96,10 @@ impl<R> Connection<R> {
             limits,
             acks,
             open,
-            leaving: false,
-            parting: false,
-            admitted: false,
+            stage: Stage::Opening,
+            leave: Leave::Stays,
             probe: false,
             session_present: false,
-            listening: false,
             run_ends: None,
             will_key: None,
         }
@@ -91,6 +109,15 @@ impl<R> Connection<R> {
     #[cfg(feature = "tls")]
     pub(super) fn probe(requests: R) -> Self {
         Self { probe: true, ..Self::new(requests) }
+    }
+
+    pub(super) fn is_admitted(&self) -> bool {
+        self.stage == Stage::Admitted
+    }
+
+    /// Whether DISCONNECT was handed over.
+    pub(super) const fn is_parting(&self) -> bool {
+        matches!(self.leave, Leave::Said { .. })
     }
 
     pub(super) fn lived(&self) -> Duration {

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::backoff::Backoff;
-use super::connection::{Connection, Subscriptions};
+use super::connection::{Connection, Leave, Stage, Subscriptions};
 use super::counters::Renewals;
 use super::entry::{Entry, Limits};
 use super::error::{ClientError, LinkError};
@@ -125,7 +125,7 @@ impl<D: Dial> Worker<D> {
             }
             let (error, lived, probe) = match self.dial() {
                 Ok((mut connection, network)) => match self.serve(&mut connection, network).await {
-                    End::Finished if connection.leaving && !self.is_done() => {
+                    End::Finished if connection.leave == (Leave::Said { goes_on: true }) => {
                         self.left(connection.probe);
                         continue;
                     }
@@ -224,7 +224,7 @@ impl<D: Dial> Worker<D> {
                 return End::Finished;
             };
             let handled = match polled {
-                Ok(Input::Disconnected) if connection.parting => return End::Finished,
+                Ok(Input::Disconnected) if connection.is_parting() => return End::Finished,
                 // rumqttc tells of one that it does not send when a broker breaks the rules
                 Ok(Input::Disconnected) => Err(LinkError::Protocol),
                 Ok(input) => self.handle(connection, input).await,
@@ -279,7 +279,7 @@ impl<D: Dial> Worker<D> {
 
     /// Does what a command asks for on a connection.
     fn obey(&mut self, connection: &mut Connection<D::Requests>, command: Command) {
-        if !connection.admitted {
+        if !connection.is_admitted() {
             return self.note(command);
         }
         match command {
@@ -329,9 +329,14 @@ impl<D: Dial> Worker<D> {
         }
         self.hand_over_items(connection)?;
         self.parts.renewals.renew_soon();
-        let leaving = connection.leaving || self.is_done() && connection.acks.is_empty();
-        if leaving && !connection.parting && !self.parts.outbox.has_control() {
-            connection.parting = connection.requests.request(Request::Disconnect).is_ok();
+        let goes_on = connection.leave == Leave::Wanted;
+        let leaves = goes_on || self.is_done() && connection.acks.is_empty();
+        if leaves
+            && !connection.is_parting()
+            && !self.parts.outbox.has_control()
+            && connection.requests.request(Request::Disconnect).is_ok()
+        {
+            connection.leave = Leave::Said { goes_on };
         }
         Ok(())
     }
@@ -339,7 +344,7 @@ impl<D: Dial> Worker<D> {
     fn hand_over_items(&mut self, connection: &Connection<D::Requests>) -> Result<(), LinkError> {
         let Parts { link, max_packet, .. } = self.parts;
         let limits = Limits { link, max_packet, server: connection.limits, now: now() };
-        let open = connection.admitted && !connection.leaving;
+        let open = connection.is_admitted() && connection.leave == Leave::Stays;
         while self.renewal.is_none()
             && let Some(item) = self.parts.outbox.next()
             && (open || item.is_control())
@@ -477,7 +482,7 @@ impl<D: Dial> Worker<D> {
     /// Lets the traffic of the application through.
     fn admit(&mut self, connection: &mut Connection<D::Requests>) {
         let Parts { link, dial, will, guards, room, .. } = &mut self.parts;
-        connection.admitted = true;
+        connection.stage = Stage::Admitted;
         if will.is_none() {
             guards.tx().connected_on(*link, &dial.client_id());
         }

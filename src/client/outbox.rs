@@ -11,7 +11,6 @@ use super::protocol::{Publish, Request, SUBSCRIBE_PROPERTIES, subscribe_len};
 use crate::guard::{GuardTx, QoS};
 
 /// A packet that is to go out, in its order.
-#[expect(clippy::large_enum_variant, reason = "nearly all items are the large one")]
 pub(super) enum Item {
     Publish(Entry),
     Subscribe {

@@ -269,5 +269,6 @@ pub(super) fn random_id() -> Result<String, NoEntropy> {
     let mut random = [0; 32];
     getrandom::SysRng.fill(&mut random)?;
     let (used, _) = random.split_first_chunk::<PROBE_ID>().ok_or(NoEntropy)?;
-    Ok(used.iter().map(|byte| std::format!("{byte:02x}")).collect())
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or('0');
+    Ok(used.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
 }

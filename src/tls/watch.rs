@@ -44,12 +44,6 @@ impl From<&TlsConfig> for LinkTls {
     }
 }
 
-impl From<TlsConfig> for LinkTls {
-    fn from(tls: TlsConfig) -> Self {
-        Self(Source::Ours(tls))
-    }
-}
-
 impl From<Arc<ClientConfig>> for LinkTls {
     fn from(config: Arc<ClientConfig>) -> Self {
         Self(Source::Foreign(config))

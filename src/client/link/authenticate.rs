@@ -6,7 +6,7 @@ use std::string::String;
 use tokio::time::Instant;
 
 use super::{Dialed, Worker};
-use crate::client::connection::Connection;
+use crate::client::connection::{Connection, Leave, Stage};
 use crate::client::entry::Entry;
 use crate::client::error::{LinkError, PeerFault, Refusal};
 use crate::client::event::Event;
@@ -39,7 +39,7 @@ impl<D: Dial> Worker<D> {
         call.will = will.as_ref().map(Entry::publish);
         let (requests, network) = dial.dial(call);
         let mut connection = Connection::new(requests);
-        connection.will_key = will.as_ref().map(|will| will.session().map(|(kid, _)| kid));
+        connection.will_key = will.as_ref().and_then(Entry::session).map(|(kid, _)| kid);
         Ok((connection, network))
     }
 
@@ -61,7 +61,7 @@ impl<D: Dial> Worker<D> {
         if !granted {
             return Err(self.refuse(PeerFault::NotSubscribed));
         }
-        connection.listening = true;
+        connection.stage = Stage::Listening;
         self.start_run(connection)
     }
 
@@ -85,7 +85,7 @@ impl<D: Dial> Worker<D> {
         let patience = self.parts.peer.as_ref().map(|peer| peer.patience);
         connection.run_ends = patience.and_then(|patience| Instant::now().checked_add(patience));
         let _ = self.parts.feed.push(Event::PeerSilent { link: self.parts.link });
-        if connection.listening { self.start_run(connection) } else { Ok(()) }
+        if connection.stage == Stage::Listening { self.start_run(connection) } else { Ok(()) }
     }
 
     /// Whether a message is part of a run; what is on those topics is never delivered.
@@ -117,7 +117,7 @@ impl<D: Dial> Worker<D> {
     fn authenticated(&mut self, connection: &mut Connection<D::Requests>, run: Authenticated) {
         connection.run_ends = None;
         if connection.probe {
-            connection.leaving = true;
+            connection.leave = Leave::Wanted;
             return;
         }
         if let Some(peer) = &self.parts.peer {

@@ -28,7 +28,7 @@ impl<D: Dial> Worker<D> {
         if self.is_record(received) {
             return self.take_record(connection, received);
         }
-        if !connection.admitted {
+        if !connection.is_admitted() {
             // nothing was subscribed yet
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use super::Worker;
-use crate::client::connection::Connection;
+use crate::client::connection::{Connection, Leave};
 use crate::client::entry::Entry;
 use crate::client::event::Event;
 use crate::client::protocol::Dial;
@@ -51,8 +51,11 @@ impl<D: Dial> Worker<D> {
         for topic in outdated {
             let _ = self.parts.feed.push(Event::RetainedUnderOldKey { topic });
         }
-        if let (Some(sealed_under), Some(will)) = (connection.will_key, &self.parts.will) {
-            connection.leaving |= will.key(&guard) != sealed_under;
+        let will = self.parts.will.as_ref().filter(|_| !connection.probe);
+        if will.is_some_and(|will| will.key(&guard) != connection.will_key)
+            && connection.leave == Leave::Stays
+        {
+            connection.leave = Leave::Wanted;
         }
     }
 }
