@@ -147,6 +147,9 @@ impl Shared {
 
     /// Checks everything that can be known of a message before it is queued.
     fn plan(&self, entry: &Entry) -> Result<Planned<'_>, ClientError> {
+        if self.persistent {
+            return Err(ClientError::OnlySubscribes);
+        }
         if self.auth_topics.iter().flatten().any(|topic| *topic == entry.topic) {
             return Err(ClientError::AuthTopic);
         }

@@ -32,6 +32,8 @@ pub enum ConfigError {
         /// The link.
         link: Link,
     },
+    /// A persistent subscriber without a client ID, with two links, or with a durable outbox.
+    PersistentSubscriber,
     /// The guard does not take the will.
     Will {
         /// The link.
@@ -91,7 +93,11 @@ impl fmt::Display for ConfigError {
             }
             Self::PersistentSession { link } => write!(
                 f,
-                "the {link} link asks for a persistent session: set clean_session to true"
+                "the {link} link asks for a persistent session: set clean_session to true, \
+                 or make the client a persistent_subscriber"
+            ),
+            Self::PersistentSubscriber => f.write_str(
+                "a persistent subscriber needs a client id, one link, and no durable outbox",
             ),
             Self::Will { link, error } => write!(f, "the will on the {link} link: {error}"),
             Self::WillOnOtherLink { link } => write!(
@@ -143,6 +149,10 @@ pub enum ClientError {
         /// The limit in bytes.
         max: usize,
     },
+    /// The client was made a persistent subscriber: another has to publish.
+    OnlySubscribes,
+    /// A persistent subscriber takes `QoS` 0 and 1.
+    SubscriberQoS,
     /// The text is no topic filter.
     Filter(FilterError),
     /// The policy does not let the filter be subscribed.
@@ -182,6 +192,10 @@ impl fmt::Display for ClientError {
             Self::TooLarge { len, max } => {
                 write!(f, "the packet has {len} bytes, and the link's limit is {max}")
             }
+            Self::OnlySubscribes => {
+                f.write_str("a persistent subscriber publishes nothing: publish by another client")
+            }
+            Self::SubscriberQoS => f.write_str("a persistent subscriber takes no qos 2: ask for 1"),
             Self::Filter(error) => error.fmt(f),
             Self::Subscribe(error) => error.fmt(f),
             Self::Property(fault) => fault.fmt(f),

@@ -70,6 +70,8 @@ pub(super) struct Shared {
     pub(super) tcp: Option<Lane>,
     pub(super) tls: Option<Lane>,
     pub(super) max_packet: usize,
+    /// Whether it only subscribes, in a session that the broker keeps.
+    pub(super) persistent: bool,
     /// Whether messages have properties: since MQTT 5.
     pub(super) has_properties: bool,
 }
@@ -87,7 +89,10 @@ impl Shared {
     }
 
     /// The one link of a filter.
-    fn subscribe_lane(&self, filter: &str) -> Result<&Lane, ClientError> {
+    fn subscribe_lane(&self, filter: &str, qos: QoS) -> Result<&Lane, ClientError> {
+        if self.persistent && qos == QoS::ExactlyOnce {
+            return Err(ClientError::SubscriberQoS);
+        }
         let filter = TopicFilter::parse(filter).map_err(ClientError::Filter)?;
         let link = self.policy(|policy| policy.subscribe_link(filter, self.links));
         let link = link.map_err(ClientError::Subscribe)?;
@@ -230,11 +235,11 @@ impl<V> AsyncClient<V> {
     /// connection. The broker's answer is an event.
     ///
     /// # Errors
-    /// [`ClientError::Filter`], [`ClientError::Subscribe`], [`ClientError::TooLarge`],
-    /// [`ClientError::Closed`].
+    /// [`ClientError::SubscriberQoS`], [`ClientError::Filter`], [`ClientError::Subscribe`],
+    /// [`ClientError::TooLarge`], [`ClientError::Closed`].
     pub async fn subscribe(&self, filter: impl Into<String>, qos: QoS) -> Result<(), ClientError> {
         let filter = filter.into();
-        let lane = self.shared.subscribe_lane(&filter)?;
+        let lane = self.shared.subscribe_lane(&filter, qos)?;
         let asked = (filter.clone(), lane.link);
         lane.send(Command::Subscribe { filter, qos }).await?;
         self.shared.filters().extend([asked]);
@@ -252,8 +257,8 @@ impl<V> AsyncClient<V> {
     ) -> Result<(), ClientError> {
         let filters = filters.into_iter().map(|(filter, qos)| (filter.into(), qos));
         let filters: Vec<(String, QoS)> = filters.collect();
-        for (filter, _) in &filters {
-            self.shared.subscribe_lane(filter)?;
+        for (filter, qos) in &filters {
+            self.shared.subscribe_lane(filter, *qos)?;
         }
         for (filter, qos) in filters {
             self.subscribe(filter, qos).await?;
@@ -267,7 +272,7 @@ impl<V> AsyncClient<V> {
     /// As [`AsyncClient::subscribe`], and [`ClientError::Full`].
     pub fn try_subscribe(&self, filter: impl Into<String>, qos: QoS) -> Result<(), ClientError> {
         let filter = filter.into();
-        let lane = self.shared.subscribe_lane(&filter)?;
+        let lane = self.shared.subscribe_lane(&filter, qos)?;
         let asked = (filter.clone(), lane.link);
         lane.try_send(Command::Subscribe { filter, qos })?;
         self.shared.filters().extend([asked]);
@@ -280,7 +285,7 @@ impl<V> AsyncClient<V> {
     /// As [`AsyncClient::subscribe`].
     pub async fn unsubscribe(&self, filter: impl Into<String>) -> Result<(), ClientError> {
         let filter = filter.into();
-        let lane = self.shared.subscribe_lane(&filter)?;
+        let lane = self.shared.subscribe_lane(&filter, QoS::AtMostOnce)?;
         self.shared.filters().remove(&filter);
         lane.send(Command::Unsubscribe { filter }).await
     }
@@ -291,7 +296,7 @@ impl<V> AsyncClient<V> {
     /// As [`AsyncClient::unsubscribe`], and [`ClientError::Full`].
     pub fn try_unsubscribe(&self, filter: impl Into<String>) -> Result<(), ClientError> {
         let filter = filter.into();
-        let lane = self.shared.subscribe_lane(&filter)?;
+        let lane = self.shared.subscribe_lane(&filter, QoS::AtMostOnce)?;
         lane.try_send(Command::Unsubscribe { filter: filter.clone() })?;
         self.shared.filters().remove(&filter);
         Ok(())

@@ -71,6 +71,8 @@ pub(super) struct Settings {
     pub(super) reconnect: (Duration, Duration),
     danger_credentials_on_plain_link: bool,
     pub(super) danger_allow_step_back: bool,
+    /// Whether the broker keeps the session of a client that only subscribes.
+    pub(super) persistent: bool,
 }
 
 impl<M> ClientOptions<M> {
@@ -91,6 +93,7 @@ impl<M> ClientOptions<M> {
                 ),
                 danger_credentials_on_plain_link: false,
                 danger_allow_step_back: false,
+                persistent: false,
             },
             counters: Vec::new(),
             outbox: None,
@@ -197,6 +200,21 @@ let options = ClientOptions::new().replay_log(log, Prefer::NoReplay)?;
         let rows = log.rows()?;
         self.replay_log = Some(Taken { log: Box::new(log), rows, prefer });
         Ok(self)
+    }
+
+    /// As a client that only subscribes, in a session that the broker keeps while it is away: what
+    /// came meanwhile is delivered at the next connection. The client ID names the session, and there
+    /// is one link. Publishing is refused ([`ClientError::OnlySubscribes`](super::ClientError)),
+    /// since a broker that remembers packet IDs takes new messages for old ones, and so is `QoS` 2
+    /// for subscriptions, whose unfinished messages rumqttc cannot take up again; with a
+    /// [`replay_log`](Self::replay_log) `QoS` 1 delivers no sealed message twice either.
+    ///
+    /// In MQTT 5 the broker keeps the session as long as the options' session expiry interval says;
+    /// for ever, if that is 0 or absent.
+    #[must_use]
+    pub const fn persistent_subscriber(mut self) -> Self {
+        self.settings.persistent = true;
+        self
     }
 
     /// With the counters of this sender number, for rules in compact form. More are reserved on
@@ -343,7 +361,10 @@ fn check_link(settings: &Settings, link: Link, facts: &Facts) -> Result<(), Conf
     if exposed && !settings.danger_credentials_on_plain_link {
         return Err(ConfigError::CredentialsOnPlainLink);
     }
-    if !facts.clean_session {
+    if settings.persistent && facts.client_id.is_empty() {
+        return Err(ConfigError::PersistentSubscriber);
+    }
+    if !facts.clean_session && !settings.persistent {
         return Err(ConfigError::PersistentSession { link });
     }
     if usize::try_from(facts.keep_alive.as_secs()).map_or(true, |secs| secs > MAX_FIELD) {

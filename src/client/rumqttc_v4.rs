@@ -44,10 +44,10 @@
 //! # Sessions and connections
 //! Every connection begins a clean session: what a subscriber had not yet received when its
 //! connection broke is lost with the broker's memory of it, as in MQTT. A persistent session is
-//! refused ([`ConfigError::PersistentSession`]): it needs a connection that only subscribes, since
-//! a broker that remembers packet IDs of the connection before takes new messages for old ones,
-//! and it needs the state of unfinished `QoS` 2 messages carried over. What is published is kept
-//! here until the broker has acknowledged it, and sent again on the next connection.
+//! refused ([`ConfigError::PersistentSession`]), but for a client that only subscribes
+//! ([`ClientOptions::persistent_subscriber`]): a broker that remembers packet IDs of the connection
+//! before takes new messages for old ones. What is published is kept here until the broker has
+//! acknowledged it, and sent again on the next connection.
 
 use std::string::String;
 use std::sync::Arc;
@@ -125,7 +125,7 @@ impl Mqtt for V4 {
     fn dial(mut options: MqttOptions, setup: Setup) -> Dialer {
         options
             .set_manual_acks(true)
-            .set_clean_session(true)
+            .set_clean_session(!setup.persistent)
             .set_inflight(setup.ids.max(1))
             .set_max_packet_size(setup.max_incoming, setup.max_outgoing);
         #[cfg(feature = "tls")]

@@ -303,13 +303,15 @@ impl Mqtt for V5 {
         let mut network = options.network_options();
         network.set_tcp_nodelay(true);
         let kept = options.connect_properties().unwrap_or_default();
+        let expiry = kept.session_expiry_interval.filter(|seconds| *seconds > 0);
+        let expiry = if setup.persistent { expiry.unwrap_or(u32::MAX) } else { 0 };
         options
             .set_manual_acks(true)
-            .set_clean_start(true)
+            .set_clean_start(!setup.persistent)
             .set_outgoing_inflight_upper_limit(setup.ids.max(1))
             .set_network_options(network)
             .set_connect_properties(ConnectProperties {
-                session_expiry_interval: Some(0),
+                session_expiry_interval: Some(expiry),
                 receive_maximum: kept.receive_maximum.filter(|max| *max > 0),
                 max_packet_size: Some(max_incoming),
                 topic_alias_max: Some(0),

@@ -69,6 +69,8 @@ pub(super) struct Setup {
     pub(super) packets: u16,
     /// Requests that the client's channel holds.
     pub(super) requests: usize,
+    /// Whether the broker keeps the session.
+    pub(super) persistent: bool,
     /// TLS, if the link is one.
     #[cfg(feature = "tls")]
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
@@ -104,6 +106,9 @@ pub(super) fn start<V: Mqtt>(
     }
     let auth_topics = options.peer.as_ref().map(PeerAuth::topics);
     let Candidates { links: candidates, stores, stored, taken } = candidates::<V>(options)?;
+    if settings.persistent && (links == Links::Both || stored.is_some()) {
+        return Err(ConfigError::PersistentSubscriber);
+    }
     check(&settings, &tx, candidates.iter().map(|c| (c.link, &c.facts)))?;
     let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
     let inbox = Inbox::new(settings.event_capacity);
@@ -134,6 +139,7 @@ pub(super) fn start<V: Mqtt>(
     }
     let Starter { runtime: _, inbox, guards, renewals, journal, .. } = starter;
     let shared = Arc::new(Shared {
+        persistent: settings.persistent,
         guards,
         renewals,
         inbox: Arc::clone(&inbox),
@@ -279,6 +285,7 @@ impl Starter {
             ids: window.ids,
             packets,
             requests: window.packets.saturating_add(MORE_REQUESTS),
+            persistent: self.settings.persistent,
             #[cfg(feature = "tls")]
             tls: candidate.tls.map(LinkTls::into_config),
         };

@@ -35,6 +35,10 @@ pub(crate) struct Args {
     /// Let the broker retain the message
     #[arg(short, long)]
     retain: bool,
+    /// Taken as mosquitto_pub has it, and without effect: a publisher needs nothing of a session
+    /// that the broker keeps
+    #[arg(short = 'c', long)]
+    disable_clean_session: bool,
     #[command(flatten)]
     counters: CountersArg,
     #[command(flatten)]

@@ -11,10 +11,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use mqtt_seal::client::{ClientError, ConfigError, EventLoop, LinkError, Refusal, Ticket};
-use mqtt_seal::guard::{GuardRx, QoS, SealError};
+use mqtt_seal::guard::{GuardRx, Prefer, QoS, SealError};
 use mqtt_seal::policy::{Links, Payload, Transport};
 use mqtt_seal::session::{Entropy, NoEntropy};
 use mqtt_seal::store::counter_file::CounterFile;
+use mqtt_seal::store::replay_file::ReplayFile;
 use mqtt_seal::tls::{SpkiPin, TlsConfig};
 use mqtt_seal::topic::TopicFilter;
 use mqtt_seal::wire::SenderNumber;
@@ -54,9 +55,6 @@ pub(crate) struct SessionArgs {
     /// Quality of service
     #[arg(short, long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=2))]
     qos: u8,
-    /// Keep the session at the broker; not there yet
-    #[arg(short = 'c', long, hide = true)]
-    disable_clean_session: bool,
     /// The version of MQTT
     #[arg(short = 'V', long, default_value = "mqttv311")]
     protocol_version: Version,
@@ -132,6 +130,47 @@ fn no_entropy(error: NoEntropy) -> Fault {
     Fault::told(&error, "see that the system has entropy")
 }
 
+/// The flags of a session that the broker keeps.
+#[derive(Debug, Args)]
+pub(crate) struct KeptArg {
+    /// Let the broker keep the session of this client ID, and what comes for it, until the next run;
+    /// with -i and --store, and up to QoS 1
+    #[arg(short = 'c', long, requires_all = ["id", "store"])]
+    disable_clean_session: bool,
+    /// What the receiver has to know at its next run, so that nothing is delivered twice; made where
+    /// it is not there
+    #[arg(long, value_name = "FILE", requires = "disable_clean_session")]
+    store: Option<PathBuf>,
+}
+
+impl KeptArg {
+    pub(crate) const fn is_wanted(&self) -> bool {
+        self.disable_clean_session
+    }
+
+    fn open(&self, session: &SessionArgs) -> Result<Option<ReplayFile>, Fault> {
+        let Some(path) = &self.store else {
+            return Ok(None);
+        };
+        if session.qos() == QoS::ExactlyOnce {
+            return Err(Fault::usage(
+                "-c goes up to QoS 1",
+                "say -q 1: with the store, no sealed message comes twice either",
+            ));
+        }
+        let there = path.try_exists().unwrap_or(true);
+        let log = if there { ReplayFile::open(path) } else { ReplayFile::create(path) };
+        log.map(Some).map_err(|error| Fault::told(&error, "name another file with --store"))
+    }
+}
+
+/// The files of a client.
+#[derive(Default)]
+struct Beside {
+    counters: Option<(SenderNumber, CounterFile)>,
+    log: Option<ReplayFile>,
+}
+
 /// What asks the broker. Both versions have the same calls.
 pub(crate) enum Client {
     V4(rumqttc_v4::AsyncClient),
@@ -185,7 +224,14 @@ impl SessionArgs {
     /// Connects. Needs a tokio runtime.
     pub(crate) fn start(&self) -> Result<(Client, EventLoop), Fault> {
         let (policy, keyring) = self.protection()?;
-        self.start_with(policy, keyring, None)
+        self.start_with(policy, keyring, Beside::default())
+    }
+
+    /// Connects, to subscribe in a session that the broker keeps.
+    pub(crate) fn start_keeping(&self, kept: &KeptArg) -> Result<(Client, EventLoop), Fault> {
+        let (policy, keyring) = self.protection()?;
+        let log = kept.open(self)?;
+        self.start_with(policy, keyring, Beside { log, ..Beside::default() })
     }
 
     /// Connects, with counters for compact form where they are named.
@@ -195,7 +241,7 @@ impl SessionArgs {
     ) -> Result<(Client, EventLoop), Fault> {
         let (policy, keyring) = self.protection()?;
         let counters = counters.open(&self.keys)?;
-        self.start_with(policy, keyring, counters)
+        self.start_with(policy, keyring, Beside { counters, ..Beside::default() })
     }
 
     /// Connects, and takes messages of these filters as they are; beside it, what opens them.
@@ -213,7 +259,8 @@ impl SessionArgs {
         let guard = Guard::new(policy, keyring, links).map_err(no_entropy)?;
         let all = Rule::clear(["#", "$SYS/#"]).transport(Transport::Any).build();
         let all = all.map_err(|error| Fault::told(&error, "report it"))?;
-        let (client, events) = self.start_with(Policy::new(vec![all]), Keyring::default(), None)?;
+        let (client, events) =
+            self.start_with(Policy::new(vec![all]), Keyring::default(), Beside::default())?;
         Ok((client, events, guard.split().1))
     }
 
@@ -221,12 +268,8 @@ impl SessionArgs {
         &self,
         policy: Policy,
         keyring: Keyring,
-        counters: Option<(SenderNumber, CounterFile)>,
+        beside: Beside,
     ) -> Result<(Client, EventLoop), Fault> {
-        if self.disable_clean_session {
-            let what = "sessions that outlive their connection are not there yet";
-            return Err(Fault::usage(what, "leave out -c, and stay connected with QoS 1 or 2"));
-        }
         let tls = self.tls()?;
         let links = if tls.is_some() { Links::Tls } else { Links::Tcp };
         let guard = Guard::new(policy, keyring, links).map_err(no_entropy)?;
@@ -246,8 +289,8 @@ impl SessionArgs {
                     rumqttc_v4::ClientOptions::new(),
                     self.v4(id, login),
                     tls.as_ref(),
-                    counters,
-                );
+                    beside,
+                )?;
                 let client = rumqttc_v4::AsyncClient::new(guard, options, QUEUE);
                 client.map(|(client, events)| (Client::V4(client), events)).map_err(refused)
             }
@@ -256,8 +299,8 @@ impl SessionArgs {
                     rumqttc_v5::ClientOptions::new(),
                     self.v5(id, login),
                     tls.as_ref(),
-                    counters,
-                );
+                    beside,
+                )?;
                 let client = rumqttc_v5::AsyncClient::new(guard, options, QUEUE);
                 client.map(|(client, events)| (Client::V5(client), events)).map_err(refused)
             }
@@ -269,21 +312,29 @@ impl SessionArgs {
         options: mqtt_seal::client::ClientOptions<M>,
         mqtt: M,
         tls: Option<&TlsConfig>,
-        counters: Option<(SenderNumber, CounterFile)>,
-    ) -> mqtt_seal::client::ClientOptions<M> {
+        beside: Beside,
+    ) -> Result<mqtt_seal::client::ClientOptions<M>, Fault> {
         let options = match tls {
             Some(tls) => options.tls(mqtt, tls),
             None => options.tcp(mqtt),
         };
-        let options = match counters {
+        let options = match beside.counters {
             Some((number, store)) => options.counter_store(number, store),
             None => options,
         };
-        if self.danger_credentials_in_clear {
+        let options = match beside.log {
+            // what was not confirmed comes again, rather than never
+            Some(log) => options
+                .persistent_subscriber()
+                .replay_log(log, Prefer::NoLoss)
+                .map_err(|error| Fault::told(&error, "name another file with --store"))?,
+            None => options,
+        };
+        Ok(if self.danger_credentials_in_clear {
             options.danger_credentials_on_plain_link()
         } else {
             options
-        }
+        })
     }
 
     /// Without a key file, a policy that seals nothing is enough.

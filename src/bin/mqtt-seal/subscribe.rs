@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use mqtt_seal::client::{Event, EventLoop, Message};
 
 use crate::fault::Fault;
-use crate::session::{self, Client, SessionArgs, warn};
+use crate::session::{self, Client, KeptArg, SessionArgs, warn};
 use crate::{rejected, show};
 
 /// Subscribe, with the flags of mosquitto_sub
@@ -47,6 +47,8 @@ pub(crate) struct Args {
     #[arg(long)]
     strict: bool,
     #[command(flatten)]
+    kept: KeptArg,
+    #[command(flatten)]
     session: SessionArgs,
 }
 
@@ -72,7 +74,11 @@ impl Args {
     }
 
     async fn subscribe(&self) -> Result<(), Fault> {
-        let (client, mut events) = self.session.start()?;
+        let (client, mut events) = if self.kept.is_wanted() {
+            self.session.start_keeping(&self.kept)?
+        } else {
+            self.session.start()?
+        };
         for filter in &self.topic {
             client.subscribe(filter, self.session.qos()).await?;
         }

@@ -23,7 +23,12 @@ fn config_errors_say_what_and_what_to_do() {
         (ConfigError::SameClientId, "both links have the same client id: give each its own"),
         (
             ConfigError::PersistentSession { link },
-            "the tcp link asks for a persistent session: set clean_session to true",
+            "the tcp link asks for a persistent session: set clean_session to true, or make the \
+             client a persistent_subscriber",
+        ),
+        (
+            ConfigError::PersistentSubscriber,
+            "a persistent subscriber needs a client id, one link, and no durable outbox",
         ),
         (
             ConfigError::Will { link, error: SealError::NoKey },
@@ -90,6 +95,11 @@ fn client_errors_pass_on_their_cause() {
         ),
         (ClientError::Reply(ReplyError::Refused), ReplyError::Refused.to_string()),
         (ClientError::QoS { max: QoS::AtLeastOnce }, "the broker takes no qos above 1".into()),
+        (
+            ClientError::OnlySubscribes,
+            "a persistent subscriber publishes nothing: publish by another client".into(),
+        ),
+        (ClientError::SubscriberQoS, "a persistent subscriber takes no qos 2: ask for 1".into()),
         (ClientError::NoRetain, "the broker keeps no retained messages".into()),
         (
             ClientError::Dropped,

@@ -90,6 +90,15 @@ fn persistent_session_is_refused() {
 }
 
 #[test]
+fn persistent_subscriber_needs_a_client_id() {
+    let settings = ClientOptions::<()>::new().persistent_subscriber().settings;
+    let with_id = |id: &str| Facts { client_id: id.into(), clean_session: false, ..facts() };
+    assert_eq!(check_one(Link::Tcp, &with_id("id"), &settings), Ok(()));
+    let checked = check_one(Link::Tcp, &with_id(""), &settings);
+    assert_eq!(checked, Err(ConfigError::PersistentSubscriber));
+}
+
+#[test]
 fn keep_alive_beyond_its_field_is_refused() {
     let with = |secs| on(Link::Tls, |f| f.keep_alive = Duration::from_secs(secs));
     assert_eq!(with(65_535), Ok(()));

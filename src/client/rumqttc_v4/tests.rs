@@ -113,6 +113,7 @@ fn setup_takes_the_place_of_the_options() {
     let dialer = V4::dial(
         options,
         Setup {
+            persistent: false,
             max_incoming: 500,
             max_outgoing: 400,
             ids: 28,

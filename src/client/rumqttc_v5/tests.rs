@@ -11,6 +11,7 @@ use rumqttc::v5::{ConnectionError, StateError};
 
 fn setup(ids: u16, packets: u16) -> Setup {
     Setup {
+        persistent: false,
         max_incoming: 500,
         max_outgoing: 400,
         ids,
