@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::event::Receipt;
 use super::log::Mark;
-use super::protocol::ServerLimits;
+use super::protocol::{Received, ServerLimits};
 use crate::guard::QoS;
 use crate::wire::header::KeyId;
 
@@ -58,6 +58,8 @@ pub(super) struct Connection<R> {
     pub(super) session_present: bool,
     /// When the run of peer authentication has lasted too long.
     pub(super) run_ends: Option<Instant>,
+    /// Messages that came before traffic of the application may pass.
+    pub(super) early: VecDeque<Received>,
     /// The key that its will is sealed under.
     pub(super) will_key: Option<KeyId>,
 }
@@ -101,6 +103,7 @@ impl<R> Connection<R> {
             probe: false,
             session_present: false,
             run_ends: None,
+            early: VecDeque::new(),
             will_key: None,
         }
     }

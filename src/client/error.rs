@@ -319,7 +319,8 @@ pub enum LinkError {
         len: usize,
     },
     /// More than 64 MiB of messages wait for the application: the broker sends on without waiting
-    /// for acknowledgements, or the application does not poll.
+    /// for acknowledgements, or the application does not poll. Or more than 4 MiB or 1,024 of them
+    /// wait for peer authentication.
     TooMuchWaiting,
     /// The broker ended the connection and said why.
     Ended(Ending),

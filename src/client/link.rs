@@ -416,7 +416,7 @@ impl<D: Dial> Worker<D> {
                 connection.session_present = session_present;
                 self.connected(connection);
             }
-            Input::Received(received) => return self.receive(connection, &received).await,
+            Input::Received(received) => return self.receive_in_turn(connection, received).await,
             Input::Published { id } => {
                 let ended = self.parts.outbox.published(id);
                 sent(ended.map_err(|_| LinkError::OutOfStep)?);

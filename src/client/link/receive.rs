@@ -16,8 +16,47 @@ use crate::policy::BareDelete;
 use crate::topic::TopicName;
 use crate::wire::property::Property;
 
+/// Messages that wait for the authority to answer.
+const MAX_EARLY: usize = 1_024;
+/// The bytes of them: 4 MiB.
+const MAX_EARLY_BYTES: usize = 4 << 20;
+
 impl<D: Dial> Worker<D> {
-    pub(super) async fn receive(
+    /// Takes a message, or keeps it until the authority has answered: a broker that remembers a
+    /// client sends at once.
+    pub(super) async fn receive_in_turn(
+        &mut self,
+        connection: &mut Connection<D::Requests>,
+        received: Received,
+    ) -> Result<(), LinkError> {
+        if !connection.is_admitted() && !self.is_record(&received) {
+            return self.keep(connection, received);
+        }
+        self.receive(connection, &received).await?;
+        while connection.is_admitted()
+            && let Some(early) = connection.early.pop_front()
+        {
+            self.receive(connection, &early).await?;
+        }
+        Ok(())
+    }
+
+    fn keep(
+        &self,
+        connection: &mut Connection<D::Requests>,
+        received: Received,
+    ) -> Result<(), LinkError> {
+        let size = |early: &Received| early.topic.len().saturating_add(early.payload.len());
+        let bytes = connection.early.iter().map(size).fold(size(&received), usize::saturating_add);
+        if connection.early.len() < MAX_EARLY && bytes <= MAX_EARLY_BYTES {
+            connection.early.push_back(received);
+            return Ok(());
+        }
+        self.parts.feed.miss();
+        if received.qos == QoS::AtMostOnce { Ok(()) } else { Err(LinkError::TooMuchWaiting) }
+    }
+
+    async fn receive(
         &mut self,
         connection: &mut Connection<D::Requests>,
         received: &Received,
@@ -27,10 +66,6 @@ impl<D: Dial> Worker<D> {
         }
         if self.is_record(received) {
             return self.take_record(connection, received);
-        }
-        if !connection.is_admitted() {
-            // nothing was subscribed yet
-            return Ok(());
         }
         let acknowledged = received.qos != QoS::AtMostOnce;
         if !acknowledged && !self.parts.feed.has_room() {

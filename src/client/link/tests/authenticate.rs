@@ -145,13 +145,30 @@ async fn what_comes_on_the_topics_of_a_run_is_never_delivered() {
 }
 
 #[tokio::test]
-async fn message_before_authentication_is_not_delivered() {
+async fn message_before_authentication_waits_for_it() {
     let mut fixture = fixture();
     let mut broker = fixture.connected().await;
-    broker.send(0, QoS::AtMostOnce, "clear/a", b"early");
+    broker.send(1, QoS::AtLeastOnce, "clear/a", b"early");
+    broker.send(0, QoS::AtMostOnce, "clear/a", b"soon");
     broker.authenticates().await;
     broker.send(0, QoS::AtMostOnce, "clear/a", b"late");
-    assert_eq!(fixture.message().await.payload, b"late");
+    assert!(matches!(fixture.event().await, Some(Event::Authenticated { .. })));
+    assert!(matches!(fixture.event().await, Some(Event::LinkUp { .. })));
+    for payload in [&b"early"[..], b"soon", b"late"] {
+        assert_eq!(fixture.message().await.payload, payload);
+    }
+}
+
+#[tokio::test]
+async fn broker_that_sends_too_much_before_authentication_is_left() {
+    let mut fixture = fixture();
+    let broker = fixture.connected().await;
+    for id in 1..=1_025 {
+        broker.send(id, QoS::AtLeastOnce, "clear/a", b"early");
+    }
+    let left =
+        |event: &_| matches!(event, Event::LinkDown { error: LinkError::TooMuchWaiting, .. });
+    while !left(&fixture.event().await.unwrap()) {}
 }
 
 #[tokio::test]
