@@ -53,6 +53,7 @@ pub struct ClientOptions<M> {
     pub(super) outbox: Option<Stored>,
     pub(super) replay_log: Option<Taken>,
     pub(super) peer: Option<PeerAuth>,
+    pub(super) danger_allow_step_back: bool,
 }
 
 pub(super) struct TlsLink<M> {
@@ -70,7 +71,6 @@ pub(super) struct Settings {
     pub(super) max_packet: Option<(usize, usize)>,
     pub(super) reconnect: (Duration, Duration),
     danger_credentials_on_plain_link: bool,
-    pub(super) danger_allow_step_back: bool,
     /// Whether the broker keeps the session of a client that only subscribes.
     pub(super) persistent: bool,
 }
@@ -92,13 +92,13 @@ impl<M> ClientOptions<M> {
                     Duration::from_millis(MAX_RECONNECT_MS),
                 ),
                 danger_credentials_on_plain_link: false,
-                danger_allow_step_back: false,
                 persistent: false,
             },
             counters: Vec::new(),
             outbox: None,
             replay_log: None,
             peer: None,
+            danger_allow_step_back: false,
         }
     }
 
@@ -266,7 +266,7 @@ let options = ClientOptions::new().replay_log(log, Prefer::NoReplay)?;
     /// filter: whoever can publish to the broker can then pass clear text off as genuine.
     #[must_use]
     pub const fn danger_allow_step_back(mut self) -> Self {
-        self.settings.danger_allow_step_back = true;
+        self.danger_allow_step_back = true;
         self
     }
 
@@ -298,6 +298,7 @@ impl<M> fmt::Debug for ClientOptions<M> {
             .field("outbox", &self.outbox)
             .field("replay_log", &self.replay_log)
             .field("peer", &self.peer)
+            .field("danger_allow_step_back", &self.danger_allow_step_back)
             .finish()
     }
 }

@@ -15,7 +15,9 @@ use crate::peer::{
     AnswerError, Authenticated, BrokerName, Device, Hop, Names, PeerId, PeerKey, RUN_MS, Record,
 };
 use crate::policy::Link;
-use crate::session::{Entropy, NoEntropy};
+#[cfg(feature = "tls")]
+use crate::session::Entropy;
+use crate::session::NoEntropy;
 #[cfg(feature = "tls")]
 use crate::tls::{Shown, Source, SpkiPin, TlsConfig};
 use crate::topic::{TopicError, TopicName};
@@ -24,6 +26,7 @@ use crate::topic::{TopicError, TopicName};
 pub(super) const MAX_RECORD: usize = 256 << 10;
 /// Random bytes in the client ID of a probe: as hexadecimal digits they and no more fit into the
 /// 23 characters that every broker takes (MQTT 3.1.1 §3.1.3.1).
+#[cfg(feature = "tls")]
 const PROBE_ID: usize = 11;
 
 /// Whom the client authenticates itself to at every connection, and by whom the broker is vouched
@@ -122,11 +125,37 @@ impl Sight {
         }
     }
 
+    /// `None`: the server has shown nothing.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(clippy::unnecessary_wraps, reason = "a server by tls may have shown nothing")
+    )]
     fn hop(&self) -> Option<Hop> {
         match self {
             Self::Plain => Some(Hop::Plain),
             #[cfg(feature = "tls")]
             Self::Tls { shown, .. } => shown.get().map(|pin| Hop::Tls(pin.to_bytes())),
+        }
+    }
+
+    /// From now on connections are to a server with this key, where no other check is made.
+    fn vouch(&mut self) {
+        match self {
+            Self::Plain => {}
+            #[cfg(feature = "tls")]
+            Self::Tls { config, vouched, shown } if config.is_by_peer_alone() => {
+                *vouched = shown.get();
+            }
+            #[cfg(feature = "tls")]
+            Self::Tls { .. } => {}
+        }
+    }
+
+    fn forget(&mut self) {
+        match self {
+            Self::Plain => {}
+            #[cfg(feature = "tls")]
+            Self::Tls { vouched, .. } => *vouched = None,
         }
     }
 }
@@ -206,10 +235,7 @@ impl Peer {
 
     /// The server that was vouched for may have another key by now.
     pub(super) fn forget_server(&mut self) {
-        #[cfg(feature = "tls")]
-        if let Sight::Tls { vouched, .. } = &mut self.sight {
-            *vouched = None;
-        }
+        self.sight.forget();
     }
 
     /// Begins a run. Returns what is to be sent to the authority.
@@ -234,22 +260,12 @@ impl Peer {
         let record = Record { topic, bytes, now: self.clock() };
         match self.device.receive(&record, hop, &mut confirmation) {
             Ok(run) => {
-                self.vouch();
+                self.sight.vouch();
                 Outcome::Authenticated(run, confirmation)
             }
             Err(AnswerError::BrokerNotVouched) => Outcome::Refused(PeerFault::BrokerNotVouched),
             Err(AnswerError::Attestation) => Outcome::Refused(PeerFault::Attestation),
             Err(_) => Outcome::Ignored,
-        }
-    }
-
-    /// From now on connections are to a server with this key, where no other check is made.
-    fn vouch(&mut self) {
-        #[cfg(feature = "tls")]
-        if let Sight::Tls { config, vouched, shown } = &mut self.sight
-            && config.is_by_peer_alone()
-        {
-            *vouched = shown.get();
         }
     }
 
@@ -265,6 +281,7 @@ fn topic(text: &str) -> Result<TopicName<'_>, TopicError> {
 }
 
 /// A client ID that says nothing.
+#[cfg(feature = "tls")]
 pub(super) fn random_id() -> Result<String, NoEntropy> {
     let mut random = [0; 32];
     getrandom::SysRng.fill(&mut random)?;

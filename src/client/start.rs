@@ -104,6 +104,9 @@ pub(super) fn start<V: Mqtt>(
     if let Some(now) = now() {
         rx.started(now);
     }
+    if options.danger_allow_step_back {
+        rx.danger_allow_step_back();
+    }
     let auth_topics = options.peer.as_ref().map(PeerAuth::topics);
     let Candidates { links: candidates, stores, stored, taken } = candidates::<V>(options)?;
     if settings.persistent && (links == Links::Both || stored.is_some()) {
@@ -112,9 +115,6 @@ pub(super) fn start<V: Mqtt>(
     check(&settings, &tx, candidates.iter().map(|c| (c.link, &c.facts)))?;
     let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
     let inbox = Inbox::new(settings.event_capacity);
-    if settings.danger_allow_step_back {
-        rx.danger_allow_step_back();
-    }
     let log = taken.map(|taken| open_log(taken, &mut rx, &inbox)).transpose()?;
     for (kid, id) in sessions(stored.as_ref()) {
         rx.add_own_session(kid, id);

@@ -38,12 +38,15 @@ mod pin;
 #[cfg(test)]
 mod tests;
 mod verifier;
+#[cfg(feature = "rumqttc")]
 mod watch;
 
 pub use error::{CaOrigin, ClientOrigin, TlsConfigError};
 pub use fault::{CertFault, KeyFault};
 pub use pin::{PinMismatch, SpkiPin, SpkiPinError};
+#[cfg(feature = "rumqttc")]
 pub use watch::LinkTls;
+#[cfg(feature = "rumqttc")]
 pub(crate) use watch::{Shown, Source};
 
 use core::fmt;
@@ -72,6 +75,7 @@ use verifier::PinVerifier;
 #[derive(Clone)]
 pub struct TlsConfig {
     client: Arc<ClientConfig>,
+    #[cfg(feature = "rumqttc")]
     checks: Checks,
 }
 
@@ -80,6 +84,7 @@ pub struct TlsConfig {
 struct Checks {
     chain: Option<Arc<WebPkiServerVerifier>>,
     pins: Vec<SpkiPin>,
+    #[cfg(feature = "rumqttc")]
     peer_alone: bool,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -300,7 +305,11 @@ impl TlsConfigBuilder {
             Some(source) => verifying.with_client_cert_resolver(source.load()?),
             None => verifying.with_no_client_auth(),
         };
-        Ok(TlsConfig { client: Arc::new(client), checks })
+        Ok(TlsConfig {
+            client: Arc::new(client),
+            #[cfg(feature = "rumqttc")]
+            checks,
+        })
     }
 
     fn checks(&self, ring: &Arc<CryptoProvider>) -> Result<Checks, TlsConfigError> {
@@ -310,7 +319,13 @@ impl TlsConfigBuilder {
             (false, false) => Some(self.chain(ring)?),
         };
         let algorithms = ring.signature_verification_algorithms;
-        Ok(Checks { chain, pins: self.pins.clone(), peer_alone: self.peer_alone, algorithms })
+        Ok(Checks {
+            chain,
+            pins: self.pins.clone(),
+            #[cfg(feature = "rumqttc")]
+            peer_alone: self.peer_alone,
+            algorithms,
+        })
     }
 
     const fn nothing_else(&self) -> Result<Option<Arc<WebPkiServerVerifier>>, TlsConfigError> {

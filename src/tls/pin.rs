@@ -75,6 +75,7 @@ impl SpkiPin {
     }
 
     /// The hash.
+    #[cfg(feature = "rumqttc")]
     pub(crate) const fn to_bytes(self) -> [u8; HASH_LEN] {
         self.0
     }

@@ -24,6 +24,7 @@ use super::*;
 mod client_cert;
 #[cfg(feature = "serde")]
 mod pin;
+#[cfg(feature = "rumqttc")]
 mod watch;
 
 type Ca = CertifiedIssuer<'static, KeyPair>;

@@ -13,7 +13,9 @@ use crate::client::event::Event;
 use crate::client::guards::now;
 use crate::client::log::Mark;
 use crate::client::outbox::Item;
-use crate::client::peer::{Outcome, random_id};
+use crate::client::peer::Outcome;
+#[cfg(feature = "tls")]
+use crate::client::peer::random_id;
 use crate::client::protocol::{Call, Dial, Received};
 use crate::guard::QoS;
 use crate::peer::Authenticated;

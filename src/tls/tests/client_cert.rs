@@ -558,6 +558,7 @@ fn error_of_a_client_key_shows_no_part_of_it() {
     }
 }
 
+#[cfg(feature = "rumqttc")]
 #[test]
 fn probe_shows_no_certificate() {
     let ca = new_ca();
