@@ -322,18 +322,53 @@ async fn relay_on_plain_tcp_is_not_found_out_but_reads_nothing() {
     let broker = Mosquitto::start(&Setup::new(&certs.good));
     let relay = Relay::start(broker.tcp_port()).await;
     let _authority = AuthorityLoop::start(broker.tcp_port(), &[(relay.port(), &[])]).await;
-    let mqtt = rumqttc::MqttOptions::new("plain", "localhost", relay.port());
-    let options = rumqttc_v4::ClientOptions::new().require_peer_auth(device()).tcp(mqtt);
-    let rule = Rule::sealed(["#"]).transport(mqtt_seal::policy::Transport::Tcp).build().unwrap();
-    let grant = Grant::shared(&SharedKey::take(&mut [7; 32]), "test").unwrap();
-    let guard = Guard::new(Policy::new(vec![rule]), Keyring::new(vec![grant]), Links::Tcp);
-    let (client, mut events) = rumqttc_v4::AsyncClient::new(guard.unwrap(), options, 10).unwrap();
+    let options = rumqttc_v4::ClientOptions::new().require_peer_auth(device());
+    let (client, mut events) = over_tcp("plain", relay.port(), options);
     client.subscribe(TOPIC, QoS::AtLeastOnce).await.unwrap();
     wait_for(&mut events, |event| matches!(event, Event::Subscribed { .. }).then_some(())).await;
     client.publish(TOPIC, QoS::AtLeastOnce, false, "0123456789abcdef").await.unwrap();
     assert_eq!(payload(&mut events).await, b"0123456789abcdef");
     let seen = relay.recorded();
     assert!(contains(&seen, b"auth/req") && !contains(&seen, b"0123456789abcdef"));
+}
+
+/// Over plain TCP, with these options beside.
+fn over_tcp(
+    id: &str,
+    port: u16,
+    options: rumqttc_v4::ClientOptions,
+) -> (rumqttc_v4::AsyncClient, EventLoop) {
+    let rule = Rule::sealed(["#"]).transport(mqtt_seal::policy::Transport::Tcp).build().unwrap();
+    let grant = Grant::shared(&SharedKey::take(&mut [7; 32]), "test").unwrap();
+    let guard = Guard::new(Policy::new(vec![rule]), Keyring::new(vec![grant]), Links::Tcp);
+    let options = options.tcp(rumqttc::MqttOptions::new(id, "localhost", port));
+    rumqttc_v4::AsyncClient::new(guard.unwrap(), options, 10).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_broker_kept_for_a_subscriber_is_delivered_behind_authentication() {
+    let certs = Certs::new();
+    let broker = Mosquitto::start(&Setup::new(&certs.good));
+    let port = broker.tcp_port();
+    let _authority = AuthorityLoop::start(port, &[(port, &[])]).await;
+    let subscriber = || {
+        let options = rumqttc_v4::ClientOptions::new().persistent_subscriber();
+        over_tcp(CLIENT_ID, port, options.require_peer_auth(device()).auto_ack(true))
+    };
+    let (client, mut events) = subscriber();
+    client.subscribe(TOPIC, QoS::AtLeastOnce).await.unwrap();
+    wait_for(&mut events, |event| matches!(event, Event::Subscribed { .. }).then_some(())).await;
+    client.disconnect().await.unwrap();
+    while tokio::time::timeout(DEADLINE, events.poll()).await.unwrap().is_some() {}
+    let (writer, _events) = over_tcp("writer", port, rumqttc_v4::ClientOptions::new());
+    writer.publish(TOPIC, QoS::AtLeastOnce, false, "27").await.unwrap().await.unwrap();
+    let (_client, mut events) = subscriber();
+    wait_for(&mut events, |event| {
+        assert!(!matches!(event, Event::Message(_)));
+        matches!(event, Event::Authenticated { .. }).then_some(())
+    })
+    .await;
+    assert_eq!(payload(&mut events).await, b"27");
 }
 
 // -- beside roots and pins --
