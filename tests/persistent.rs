@@ -1,6 +1,11 @@
 //! Subscribers whose session the broker keeps, against a real Mosquitto.
 #![cfg(all(feature = "rumqttc", feature = "tls", feature = "store"))]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
 
 mod support;
 

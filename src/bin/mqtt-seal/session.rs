@@ -33,7 +33,6 @@ const TLS_PORT: u16 = 8883;
 const QUEUE: usize = 100;
 
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct SessionArgs {
     /// The broker
     #[arg(short = 'h', long, default_value = "localhost")]
