@@ -248,6 +248,11 @@ impl SessionArgs {
         &self,
         filters: &[String],
     ) -> Result<(Client, EventLoop, GuardRx), Fault> {
+        // it would leave as it is, like all that this client sends
+        if self.will_topic.is_some() {
+            let what = "whoever watches publishes nothing, not even a will";
+            return Err(Fault::usage(what, "leave out --will-topic"));
+        }
         let (policy, keyring) = self.protection()?;
         let links = if self.uses_tls() { Links::Tls } else { Links::Tcp };
         for filter in filters {
