@@ -20,6 +20,8 @@ pub mod message;
 pub mod peer;
 #[cfg(feature = "alloc")]
 pub mod policy;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 pub mod replay;
 pub mod schedule;
 pub mod secret;

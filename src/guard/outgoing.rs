@@ -228,6 +228,34 @@ pub enum SealError {
     },
 }
 
+impl SealError {
+    /// The error's name, for logs and counters.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Topic(_) => "Topic",
+            Self::Property(_) => "Property",
+            Self::Refused => "Refused",
+            Self::NoLink => "NoLink",
+            Self::ClockNeeded => "ClockNeeded",
+            Self::TtlNeedsTimestamp => "TtlNeedsTimestamp",
+            Self::RetainNeedsLatest => "RetainNeedsLatest",
+            Self::NoKey => "NoKey",
+            Self::SeveralKeys => "SeveralKeys",
+            Self::KeyCollision(_) => "KeyCollision",
+            Self::DeletePayload => "DeletePayload",
+            Self::WillSealed => "WillSealed",
+            Self::ReconnectFirst => "ReconnectFirst",
+            Self::NoSender => "NoSender",
+            Self::RollbackPossible => "RollbackPossible",
+            Self::Lease { .. } => "Lease",
+            Self::Suite(_) => "Suite",
+            Self::NoEntropy(_) => "NoEntropy",
+            Self::TooLarge { .. } => "TooLarge",
+        }
+    }
+}
+
 impl fmt::Display for SealError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

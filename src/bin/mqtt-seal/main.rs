@@ -18,6 +18,7 @@ mod man;
 mod moment;
 mod open;
 mod policy;
+mod proxy;
 mod publish;
 mod rejected;
 mod rotate;
@@ -56,6 +57,7 @@ enum Command {
     Seal(seal::Args),
     Open(open::Args),
     Inspect(inspect::Args),
+    Proxy(proxy::Args),
     Pub(publish::Args),
     Sub(subscribe::Args),
     Watch(watch::Args),
@@ -77,6 +79,7 @@ impl Command {
             Self::Seal(args) => args.run(),
             Self::Open(args) => args.run(),
             Self::Inspect(args) => args.run(),
+            Self::Proxy(args) => args.run(),
             Self::Pub(args) => args.run(),
             Self::Sub(args) => args.run(),
             Self::Watch(args) => args.run(),

@@ -1,0 +1,198 @@
+//! Messages of a client that were sealed and may come again: a repetition is sent as the bytes that
+//! it was. Knows no socket and no file.
+
+use core::hash::Hasher;
+use std::collections::{HashMap, VecDeque};
+use std::vec::Vec;
+
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::packet::Publish;
+use crate::policy::Link;
+
+/// Acknowledged messages that are kept for a client whose acknowledgement may not have arrived.
+const MAX_DONE: usize = 1_024;
+/// Bytes of them.
+const MAX_DONE_BYTES: usize = 1 << 20;
+
+/// The key of the digests of one process, or of one store.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DigestKey(pub(super) [u8; 16]);
+
+/// What a client wrote, so that the same can be known again.
+pub(super) type Digest = u128;
+
+impl DigestKey {
+    /// Of topic, payload, properties, and what of the flags belongs to the message.
+    pub(super) fn digest(self, topic: &str, publish: &Publish<'_>) -> Digest {
+        let mut hasher = SipHasher13::new_with_key(&self.0);
+        hasher.write_u8(publish.flags & 0b0111);
+        hasher.write_usize(topic.len());
+        hasher.write(topic.as_bytes());
+        for setting in publish.properties.iter().filter(|setting| setting.id != 0x23) {
+            hasher.write(setting.raw);
+        }
+        hasher.write_usize(publish.payload.len());
+        hasher.write(publish.payload);
+        hasher.finish128().as_u128()
+    }
+}
+
+/// How far a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It was sent, and nothing came back.
+    Sent,
+    /// The broker has it (PUBREC) and waits for PUBREL.
+    Received,
+    /// It was sent again so that the broker takes a PUBREL that has come: its PUBREC is not the
+    /// client's.
+    Resumed,
+    /// It was acknowledged.
+    Done,
+}
+
+/// One message under its packet ID.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) link: Link,
+    /// The connection of the link that it was sent on last.
+    pub(super) connection: u64,
+    pub(super) progress: Progress,
+    pub(super) digest: Digest,
+    /// The whole packet; empty where it passed as it was, since the client sends the same again.
+    pub(super) packet: Vec<u8>,
+    /// Where it is stored.
+    pub(super) row: Option<u64>,
+}
+
+/// What is known of a client's packet IDs.
+#[derive(Debug, Default)]
+pub(super) struct Sent {
+    entries: HashMap<u16, Entry>,
+    /// IDs of what is done, the oldest first; some of them are used anew.
+    done: VecDeque<u16>,
+    done_bytes: usize,
+}
+
+impl Sent {
+    pub(super) fn get_mut(&mut self, id: u16) -> Option<&mut Entry> {
+        self.entries.get_mut(&id)
+    }
+
+    pub(super) fn get(&self, id: u16) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    /// Keeps a message in place of the one before with this ID, which is returned.
+    pub(super) fn put(&mut self, id: u16, entry: Entry) -> Option<Entry> {
+        let before = self.entries.insert(id, entry)?;
+        self.forget_bytes(&before);
+        Some(before)
+    }
+
+    pub(super) fn remove(&mut self, id: u16) -> Option<Entry> {
+        let entry = self.entries.remove(&id)?;
+        self.forget_bytes(&entry);
+        Some(entry)
+    }
+
+    /// The message is sent again, although it may be done.
+    pub(super) fn revive(&mut self, id: u16) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.progress == Progress::Done {
+            entry.progress = Progress::Sent;
+            self.done_bytes = self.done_bytes.saturating_sub(entry.packet.len());
+        }
+    }
+
+    fn forget_bytes(&mut self, entry: &Entry) {
+        if entry.progress == Progress::Done {
+            self.done_bytes = self.done_bytes.saturating_sub(entry.packet.len());
+        }
+    }
+
+    /// The message is acknowledged; what has to go for it is given to `gone`.
+    pub(super) fn done(&mut self, id: u16, mut gone: impl FnMut(Entry)) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        if entry.progress == Progress::Done {
+            return;
+        }
+        if entry.packet.is_empty() {
+            self.entries.remove(&id);
+            return;
+        }
+        entry.progress = Progress::Done;
+        self.done_bytes = self.done_bytes.saturating_add(entry.packet.len());
+        self.done.push_back(id);
+        while self.done.len() > MAX_DONE || self.done_bytes > MAX_DONE_BYTES {
+            let Some(oldest) = self.done.pop_front() else { return };
+            let still = self.get(oldest).is_some_and(|entry| entry.progress == Progress::Done);
+            // an ID that was used anew and is done again stands further back, too
+            if still && !self.done.contains(&oldest) {
+                self.remove(oldest).map(&mut gone);
+            }
+        }
+    }
+
+    /// Messages that are not acknowledged.
+    #[cfg(test)]
+    pub(super) fn open(&self) -> usize {
+        self.entries.values().filter(|entry| entry.progress != Progress::Done).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+
+    fn entry(bytes: usize) -> Entry {
+        Entry {
+            link: Link::Tcp,
+            connection: 0,
+            progress: Progress::Sent,
+            digest: 0,
+            packet: vec![1; bytes],
+            row: None,
+        }
+    }
+
+    #[test]
+    fn acknowledged_messages_are_bounded_in_number_and_bytes() {
+        for (bytes, kept) in [(1, MAX_DONE), (MAX_DONE_BYTES / 4, 4), (MAX_DONE_BYTES + 1, 0)] {
+            let mut sent = Sent::default();
+            let mut gone = 0;
+            for id in 1..=2_000 {
+                sent.put(id, entry(bytes));
+                sent.done(id, |_| gone += 1);
+            }
+            assert_eq!((sent.entries.len(), gone), (kept, 2_000 - kept), "{bytes}");
+        }
+    }
+
+    #[test]
+    fn an_id_that_is_used_anew_is_not_forgotten_with_its_first_use() {
+        let mut sent = Sent::default();
+        for _ in 0..3 {
+            sent.put(1, entry(1));
+            sent.done(1, |_| ());
+        }
+        sent.put(1, entry(1));
+        for id in 2..=2_000 {
+            sent.put(id, entry(1));
+            sent.done(id, |_| ());
+        }
+        assert!(sent.get(1).is_some());
+        assert_eq!(sent.open(), 1);
+        assert_eq!(sent.done_bytes, MAX_DONE);
+    }
+
+    #[test]
+    fn what_passed_as_it_was_is_forgotten_with_its_acknowledgement() {
+        let mut sent = Sent::default();
+        sent.put(1, entry(0));
+        sent.done(1, |_| ());
+        assert!(sent.get(1).is_none());
+    }
+}

@@ -1,0 +1,235 @@
+//! The running proxy: listeners, a task for each client, and an orderly end. Knows no packets.
+
+use core::fmt;
+use core::net::SocketAddr;
+use std::collections::HashMap;
+use std::string::String;
+use std::sync::{Arc, Mutex, RwLock};
+use std::vec::Vec;
+
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::clients::Clients;
+use super::error::{NeedsLink, ProxyError, ProxyReloadError};
+use super::keeper::Keeper;
+use super::listener::Listener;
+use super::meters::{Meters, Shows};
+use super::options::ProxyOptions;
+use super::relay::{Relay, Targets};
+use super::row::{self, Row};
+use super::sent::{DigestKey, Sent};
+use super::session::Limits;
+use super::stream::Stream;
+use super::target::Target;
+use super::{Core, InForce, Settings};
+use crate::guard::Config;
+use crate::keyring::Keyring;
+use crate::policy::{Links, Policy};
+use crate::session::{Entropy, NoEntropy};
+use crate::store::outbox_file::OutboxFile;
+
+/// A proxy that listens, and serves nobody before [`Proxy::run`].
+pub struct Proxy {
+    core: Arc<Core>,
+    targets: Targets,
+    listeners: Vec<Listener>,
+    max_connections: usize,
+}
+
+/// Reaches a proxy that runs.
+#[derive(Clone)]
+pub struct ProxyHandle(Arc<Core>);
+
+impl Proxy {
+    /// Opens listeners and store. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ProxyError`]; nothing is left open then.
+    pub async fn bind(
+        options: ProxyOptions,
+        policy: Policy,
+        keyring: Keyring,
+    ) -> Result<Self, ProxyError> {
+        let links = options.links().ok_or(ProxyError::NoBroker)?;
+        if options.listen.is_empty() {
+            return Err(ProxyError::NoListener);
+        }
+        check_links(&policy, links).map_err(ProxyError::NeedsLink)?;
+        if links == Links::Both && options.plain_suffix.is_empty() {
+            return Err(ProxyError::EmptySuffix);
+        }
+        let targets = targets(&options)?;
+        let mut listeners = Vec::new();
+        for listen in &options.listen {
+            listeners.push(Listener::open(listen, options.danger_listen_anywhere).await?);
+        }
+        let max_connections = options.max_connections;
+        let core = Arc::new(core(options, links, Config::new(policy, keyring, links))?);
+        Ok(Self { core, targets, listeners, max_connections })
+    }
+
+    /// The addresses of the TCP listeners, in their order.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(Listener::address).collect()
+    }
+
+    /// Reaches the proxy while it runs.
+    #[must_use]
+    pub fn handle(&self) -> ProxyHandle {
+        ProxyHandle(Arc::clone(&self.core))
+    }
+
+    /// Serves clients until `stop` is ready. Then nobody is let in any more; what was taken in is
+    /// written, and all connections are closed. Wills stay with the broker: clients are to come
+    /// back.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let (stopping, stopped) = watch::channel(false);
+        let places = Arc::new(Semaphore::new(self.max_connections));
+        let (clients, mut arrivals) = tokio::sync::mpsc::channel::<Stream>(1);
+        let mut doors = JoinSet::new();
+        for listener in self.listeners {
+            let clients = clients.clone();
+            doors.spawn(async move {
+                while clients.send(listener.accept().await).await.is_ok() {}
+            });
+        }
+        drop(clients);
+        let mut rooms = JoinSet::new();
+        let mut number = 0_u64;
+        tokio::pin!(stop);
+        loop {
+            let place = Arc::clone(&places).acquire_owned();
+            let arrival = async { (place.await, arrivals.recv().await) };
+            tokio::select! {
+                biased;
+                () = &mut stop => break,
+                Some(_) = rooms.join_next(), if !rooms.is_empty() => {}
+                (Ok(place), Some(stream)) = arrival => {
+                    number = number.saturating_add(1);
+                    let core = Arc::clone(&self.core);
+                    let (targets, stopped) = (self.targets.clone(), stopped.clone());
+                    rooms.spawn(async move {
+                        core.meters.accepted.add(1);
+                        core.meters.open.add(1);
+                        Relay::new(Arc::clone(&core), stream, number).run(&targets, stopped).await;
+                        core.meters.open.sub(1);
+                        drop(place);
+                    });
+                }
+            }
+        }
+        drop(doors);
+        stopping.send_replace(true);
+        while rooms.join_next().await.is_some() {}
+    }
+}
+
+impl ProxyHandle {
+    /// Puts other rules and keys in force for all clients, or leaves everything as it is. Replay
+    /// state and counters go on; a will that lies at the broker stays sealed as it was.
+    ///
+    /// # Errors
+    /// [`ProxyReloadError`].
+    pub fn reload(&self, policy: Policy, keyring: Keyring) -> Result<(), ProxyReloadError> {
+        let links = self.0.settings.links;
+        check_links(&policy, links).map_err(ProxyReloadError::NeedsLink)?;
+        let config = Config::new(policy, keyring, links);
+        self.0.replace(config).map_err(ProxyReloadError::StepBack)
+    }
+
+    /// How many clients are connected.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.0.meters.open.get()
+    }
+}
+
+/// Whether each rule has a link to publish by.
+fn check_links(policy: &Policy, links: Links) -> Result<(), NeedsLink> {
+    let mut rules = (1..).zip(policy.rules());
+    let without = rules.find(|(_, rule)| links.publish_link(rule.transport()).is_none());
+    without.map_or(Ok(()), |(rule, found)| Err(NeedsLink { rule, transport: found.transport() }))
+}
+
+fn targets(options: &ProxyOptions) -> Result<Targets, ProxyError> {
+    let tcp = options.tcp.clone().map(|(host, port)| Target::tcp(host, port));
+    match &options.tls {
+        None => Ok(Targets { main: tcp.ok_or(ProxyError::NoBroker)?, plain: None }),
+        Some((host, port, config)) => {
+            let main = Target::tls(host.clone(), *port, config);
+            let main = main.ok_or_else(|| ProxyError::ServerName { host: host.clone() })?;
+            Ok(Targets { main, plain: tcp })
+        }
+    }
+}
+
+fn core(options: ProxyOptions, links: Links, config: Config) -> Result<Core, ProxyError> {
+    let mut stored = HashMap::new();
+    let mut digest_key = None;
+    let keeper = options.store.map(|file| open(file, &mut stored, &mut digest_key)).transpose()?;
+    let digest_key = digest_key.map_or_else(draw, Ok)?;
+    let shows = options.status.map_or(Shows::Nothing, |(_, shows)| shows);
+    Ok(Core {
+        settings: Settings {
+            links,
+            max_packet: options.max_packet,
+            plain_suffix: options.plain_suffix,
+            credentials_in_clear: options.danger_credentials_in_clear,
+            forward_bare_deletes: options.danger_forward_bare_deletes,
+        },
+        in_force: RwLock::new(Arc::new(InForce::new(config))),
+        clients: Clients::with_stored(stored),
+        keeper,
+        digest_key,
+        meters: Meters::new(shows),
+        plain_limits: Mutex::new(Limits::default()),
+    })
+}
+
+fn draw() -> Result<DigestKey, NoEntropy> {
+    let mut random = [0; 32];
+    getrandom::SysRng.fill(&mut random)?;
+    random.first_chunk().copied().map(DigestKey).ok_or(NoEntropy)
+}
+
+/// Reads a store, and starts its thread.
+fn open(
+    file: OutboxFile,
+    stored: &mut HashMap<String, Sent>,
+    digest_key: &mut Option<DigestKey>,
+) -> Result<Keeper, ProxyError> {
+    let mut next = 0_u64;
+    let mut replaced = Vec::new();
+    for (number, bytes) in file.rows()? {
+        next = next.max(number.saturating_add(1));
+        match row::read(number, &bytes).ok_or_else(|| file.damaged())? {
+            Row::DigestKey(key) => *digest_key = Some(key),
+            Row::Message(client_id, id, entry) => {
+                let before = stored.entry(client_id).or_default().put(id, entry);
+                replaced.extend(before.and_then(|entry| entry.row));
+            }
+        }
+    }
+    let keeper = Keeper::start(file, next).map_err(ProxyError::Thread)?;
+    replaced.into_iter().for_each(|row| keeper.delete(row));
+    if digest_key.is_none() {
+        let key = draw()?;
+        keeper.put(row::digest_key(key));
+        *digest_key = Some(key);
+    }
+    Ok(keeper)
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("addresses", &self.addresses()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ProxyHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ProxyHandle")
+    }
+}

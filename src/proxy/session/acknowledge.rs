@@ -1,0 +1,171 @@
+//! Acknowledgements of messages, in both directions. Knows no payload and no socket.
+
+use super::deliver::confirm;
+use super::{Ended, Flow, PlainStage, Session, Side};
+use crate::policy::{Link, Links};
+use crate::proxy::clients::Client;
+use crate::proxy::packet::{self, Acknowledgement, Frame, Kind};
+use crate::proxy::sent::Progress;
+
+impl Session {
+    /// The client has taken a message.
+    pub(super) fn client_acknowledges(
+        &mut self,
+        client: &mut Client,
+        frame: &Frame<'_>,
+    ) -> Result<(), Ended> {
+        let ack = self.client_ack(frame)?;
+        match frame.kind {
+            Kind::Pubcomp => {
+                client.held.remove(&ack.id);
+            }
+            kind => {
+                confirm(client, self.deliveries.remove(&ack.id).flatten());
+                if kind == Kind::Pubrec && !ack.is_refusal() {
+                    client.held.insert(ack.id);
+                }
+            }
+        }
+        self.to_main.put(frame.bytes);
+        Ok(())
+    }
+
+    fn client_ack(&mut self, frame: &Frame<'_>) -> Result<Acknowledgement, Ended> {
+        Acknowledgement::parse(frame)
+            .map_err(|malformed| self.bad_client(Ended::ClientPacket(malformed.into())))
+    }
+
+    /// The client releases a message of `QoS` 2: on the link that has it.
+    pub(super) fn release(
+        &mut self,
+        client: &mut Client,
+        frame: &Frame<'_>,
+    ) -> Result<Flow, Ended> {
+        let id = self.client_ack(frame)?.id;
+        if self.refused.remove(&id) {
+            packet::acknowledge(Kind::Pubcomp, id, 0, self.version, self.to_client.end());
+            return Ok(Flow::Done);
+        }
+        let Some(entry) = client.sent.get_mut(id) else {
+            // the main broker knows it, or says that it does not
+            self.to_main.put(frame.bytes);
+            return Ok(Flow::Done);
+        };
+        let link = entry.link;
+        let side = self.side(link);
+        let kept = side == Side::Main && self.session_present;
+        let lost = entry.connection != self.number && !kept && !entry.packet.is_empty();
+        if side == Side::Plain && !self.has_plain() {
+            return Ok(Flow::Wait);
+        }
+        if lost {
+            // the broker has forgotten the message with the connection, and the client will not
+            // send it again
+            entry.progress = Progress::Resumed;
+            entry.connection = self.number;
+            packet::set_dup(&mut entry.packet, false);
+            let packet = core::mem::take(&mut entry.packet);
+            self.put_on(side, &packet);
+            if let Some(entry) = client.sent.get_mut(id) {
+                entry.packet = packet;
+            }
+            if side == Side::Plain {
+                self.plain.in_flight = self.plain.in_flight.saturating_add(1);
+            }
+        } else {
+            self.put_on(side, frame.bytes);
+        }
+        Ok(Flow::Done)
+    }
+
+    fn has_plain(&mut self) -> bool {
+        if self.plain.stage == PlainStage::Unused {
+            self.plain.stage = PlainStage::Wanted;
+        }
+        self.plain.stage == PlainStage::Running
+    }
+
+    fn put_on(&mut self, side: Side, bytes: &[u8]) {
+        if side == Side::Plain { self.to_plain.put(bytes) } else { self.to_main.put(bytes) }
+    }
+
+    /// A broker has taken a message: PUBACK, PUBREC or PUBCOMP.
+    pub(super) fn broker_acknowledges(
+        &mut self,
+        client: &mut Client,
+        side: Side,
+        frame: &Frame<'_>,
+    ) -> Result<(), Ended> {
+        let ack = Acknowledgement::parse(frame);
+        let ack = ack.map_err(|malformed| Ended::BrokerPacket(malformed.into()))?;
+        let entry = client.sent.get_mut(ack.id).filter(|entry| match self.core.settings.links {
+            Links::Both => (entry.link == Link::Tcp) == (side == Side::Plain),
+            Links::Tcp | Links::Tls => true,
+        });
+        let resumed = entry.as_ref().is_some_and(|entry| entry.progress == Progress::Resumed);
+        if resumed && frame.kind == Kind::Pubrec && !ack.is_refusal() {
+            packet::acknowledge(Kind::Pubrel, ack.id, 0, self.version, self.end_on(side));
+            return Ok(());
+        }
+        let known = entry.is_some();
+        if let Some(entry) = entry
+            && frame.kind == Kind::Pubrec
+        {
+            entry.progress = Progress::Received;
+        }
+        let ends = frame.kind != Kind::Pubrec || ack.is_refusal();
+        if known && ends {
+            self.end_of(client, ack.id, frame.kind == Kind::Puback && !ack.is_refusal());
+        }
+        if side == Side::Plain && ends {
+            self.plain_has_room();
+        }
+        if resumed && frame.kind == Kind::Pubrec {
+            // the client waits for PUBCOMP
+            packet::acknowledge(Kind::Pubcomp, ack.id, 0x92, self.version, self.to_client.end());
+        } else {
+            self.to_client.put(frame.bytes);
+        }
+        Ok(())
+    }
+
+    fn end_on(&mut self, side: Side) -> &mut std::vec::Vec<u8> {
+        if side == Side::Plain { self.to_plain.end() } else { self.to_main.end() }
+    }
+
+    /// A message is dealt with. One whose acknowledgement may get lost is kept for a while: the
+    /// client would send it again.
+    fn end_of(&self, client: &mut Client, id: u16, may_come_again: bool) {
+        if may_come_again {
+            client.sent.done(id, |gone| self.forget(Some(gone)));
+        } else {
+            let entry = client.sent.remove(id);
+            self.forget(entry);
+        }
+    }
+
+    /// A message by the plain link is acknowledged: the next may go.
+    fn plain_has_room(&mut self) {
+        self.plain.in_flight = self.plain.in_flight.saturating_sub(1);
+        if let Some(packet) = self.plain.queued.pop_front() {
+            self.plain.in_flight = self.plain.in_flight.saturating_add(1);
+            self.to_plain.put(&packet);
+        }
+    }
+
+    /// The broker releases a message of `QoS` 2 that it had brought.
+    pub(super) fn broker_releases(
+        &mut self,
+        client: &mut Client,
+        frame: &Frame<'_>,
+    ) -> Result<(), Ended> {
+        let ack = Acknowledgement::parse(frame);
+        let id = ack.map_err(|malformed| Ended::BrokerPacket(malformed.into()))?.id;
+        if client.swallowed.remove(&id) {
+            packet::acknowledge(Kind::Pubcomp, id, 0, self.version, self.to_main.end());
+        } else {
+            self.to_client.put(frame.bytes);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! PUBLISH towards the client: opened, passed, or taken in its place. Knows no socket.
+
+use std::sync::Arc;
+use std::vec::Vec;
+
+use super::{Ended, Session, Side, Stage};
+use crate::guard::{Delivery, Incoming, OpenError, Opened, Protection, QoS};
+use crate::proxy::InForce;
+use crate::proxy::clients::Client;
+use crate::proxy::meters::Direction;
+use crate::proxy::packet::{self, Draft, Frame, Kind, PacketError, Publish, write_property};
+use crate::wire::property::Property;
+
+/// The identifiers of the properties that belong to a payload.
+const PAYLOAD_IDS: [u8; 5] = [0x01, 0x03, 0x08, 0x09, 0x26];
+/// The identifier of the topic alias.
+const ALIAS: u8 = 0x23;
+
+/// A message from the broker.
+struct Message<'a> {
+    publish: &'a Publish<'a>,
+    frame: &'a Frame<'a>,
+    topic: &'a str,
+    alias: Option<u16>,
+    properties: &'a [Property<'a>],
+    rule: Option<usize>,
+}
+
+impl Session {
+    pub(super) fn deliver(&mut self, client: &mut Client, frame: &Frame<'_>) -> Result<(), Ended> {
+        const MALFORMED: Ended = Ended::BrokerPacket(PacketError::Malformed);
+        if self.stage == Stage::Connecting {
+            return Err(Ended::UnexpectedPacket(Kind::Publish));
+        }
+        let publish = Publish::parse(frame, self.version).map_err(|_| MALFORMED)?;
+        let alias = publish.alias().map_err(|_| MALFORMED)?;
+        let topic = core::str::from_utf8(publish.topic).map_err(|_| MALFORMED)?;
+        let mut properties = Vec::new();
+        publish.payload_properties(&mut properties).map_err(|_| MALFORMED)?;
+        let mut name = core::mem::take(&mut self.topic);
+        name.clear();
+        let resolved = match alias {
+            Some(alias) => self.down.resolve(alias, topic).map_err(|_| Ended::Alias),
+            None => Ok(topic),
+        };
+        let delivered = resolved.map(|topic| name.push_str(topic)).and_then(|()| {
+            let in_force = Arc::clone(&client.in_force);
+            let message = Message {
+                publish: &publish,
+                frame,
+                topic: &name,
+                alias,
+                properties: &properties,
+                rule: self.rule_of(&in_force, &name, 1),
+            };
+            self.open(client, &in_force, &message)
+        });
+        self.topic = name;
+        delivered
+    }
+
+    fn open(
+        &mut self,
+        client: &mut Client,
+        in_force: &InForce,
+        message: &Message<'_>,
+    ) -> Result<(), Ended> {
+        let publish = message.publish;
+        let incoming = Incoming::new(message.topic, publish.payload, self.main_link())
+            .properties(message.properties)
+            .retain(publish.retain())
+            .shared(client.shares)
+            .at(self.now);
+        let mut payload = self.scratch();
+        let opened = client.rx.open(&incoming, &mut payload);
+        while let Some(event) = client.rx.next_event() {
+            tracing::warn!(client_id = %self.client_id, topic = message.topic, "{event}");
+        }
+        let outcome = match opened {
+            Ok(Opened::Delivered(delivery)) => {
+                self.forward(client, in_force, message, &delivery, &payload)
+            }
+            Err(OpenError::Cleared(_)) if self.core.settings.forward_bare_deletes => {
+                let clear = self.pass_down(message);
+                clear.map(|()| self.took(client, publish, None))
+            }
+            Err(error) => self.swallow(client, in_force, message, error.name()),
+            // there is no log that could ask for it
+            Ok(Opened::NeedsClaim(_)) => self.swallow(client, in_force, message, "NeedsClaim"),
+        };
+        self.done_with(payload);
+        outcome
+    }
+
+    fn forward(
+        &mut self,
+        client: &mut Client,
+        in_force: &InForce,
+        message: &Message<'_>,
+        delivery: &Delivery,
+        payload: &[u8],
+    ) -> Result<(), Ended> {
+        let publish = message.publish;
+        let meter = in_force.meters.get(message.rule);
+        let core = Arc::clone(&self.core);
+        core.meters.saw(message.topic, Direction::ToClient, publish.payload, payload);
+        if delivery.protection == Protection::Clear {
+            meter.clear_in.add(1);
+            meter.clear_bytes.add(u64::try_from(payload.len()).unwrap_or(u64::MAX));
+            self.pass_down(message)?;
+            self.took(client, publish, delivery.receipt);
+            return Ok(());
+        }
+        if !self.write_opened(message, delivery, payload)? {
+            return self.swallow(client, in_force, message, "TooLargeForClient");
+        }
+        meter.opened.add(1);
+        meter.opened_bytes.add(u64::try_from(payload.len()).unwrap_or(u64::MAX));
+        if let Some(verdict) = delivery.verdict {
+            meter.verdict(verdict);
+        }
+        self.took(client, publish, delivery.receipt);
+        Ok(())
+    }
+
+    /// Writes an opened message; `false` if it is above what the client takes.
+    fn write_opened(
+        &mut self,
+        message: &Message<'_>,
+        delivery: &Delivery,
+        payload: &[u8],
+    ) -> Result<bool, Ended> {
+        let publish = message.publish;
+        let mut properties = Vec::new();
+        if self.version.is_5() {
+            let others = |id: u8| !PAYLOAD_IDS.contains(&id) && id != ALIAS;
+            for setting in publish.properties.iter().filter(|setting| others(setting.id)) {
+                properties.extend_from_slice(setting.raw);
+            }
+            for property in delivery.properties(message.properties) {
+                write_property(&property, &mut properties);
+            }
+        }
+        let carried = delivery.carried_topic.as_deref();
+        let mut draft = Draft {
+            version: self.version,
+            flags: publish.flags,
+            topic: carried.unwrap_or(message.topic).as_bytes(),
+            id: publish.id,
+            properties: &properties,
+        };
+        let with_alias;
+        let alias = message.alias.filter(|_| carried.is_none());
+        if let Some(alias) = alias {
+            let [high, low] = alias.to_be_bytes();
+            with_alias = [&[ALIAS, high, low], properties.as_slice()].concat();
+            draft.properties = &with_alias;
+        }
+        if self.is_too_large(draft.len(payload.len())) {
+            return Ok(false);
+        }
+        if let Some(alias) = alias
+            && !self.down.tell(alias, message.topic).map_err(|_| Ended::Alias)?
+        {
+            draft.topic = &[];
+        }
+        draft.write(payload, self.to_client.end());
+        Ok(true)
+    }
+
+    fn is_too_large(&self, len: usize) -> bool {
+        let max = self.client_max.and_then(|max| usize::try_from(max).ok());
+        max.is_some_and(|max| len > max)
+    }
+
+    /// Passes a message as it is.
+    fn pass_down(&mut self, message: &Message<'_>) -> Result<(), Ended> {
+        let publish = message.publish;
+        let Some(alias) = message.alias else {
+            self.to_client.put(message.frame.bytes);
+            return Ok(());
+        };
+        let needed = self.down.tell(alias, message.topic).map_err(|_| Ended::Alias)?;
+        if !needed || !publish.topic.is_empty() {
+            self.to_client.put(message.frame.bytes);
+            return Ok(());
+        }
+        let draft = Draft {
+            version: self.version,
+            flags: publish.flags,
+            topic: message.topic.as_bytes(),
+            id: publish.id,
+            properties: publish.properties.as_bytes(),
+        };
+        draft.write(publish.payload, self.to_client.end());
+        Ok(())
+    }
+
+    /// The client has the message, or will: it counts as dealt with when the client says so.
+    fn took(
+        &mut self,
+        client: &mut Client,
+        publish: &Publish<'_>,
+        receipt: Option<crate::guard::Receipt>,
+    ) {
+        if let Some(shown) = &self.shown {
+            shown.to_client.add(1);
+        }
+        match publish.qos {
+            QoS::AtMostOnce => confirm(client, receipt),
+            QoS::AtLeastOnce | QoS::ExactlyOnce => {
+                self.deliveries.insert(publish.id, receipt);
+            }
+        }
+    }
+
+    /// Takes a message in place of the client, so that the broker does not bring it for ever.
+    // SPEC §6, "Every failure looks the same from the network"
+    fn swallow(
+        &mut self,
+        client: &mut Client,
+        in_force: &InForce,
+        message: &Message<'_>,
+        reason: &'static str,
+    ) -> Result<(), Ended> {
+        let publish = message.publish;
+        self.rejected(in_force, message.rule, message.topic, Direction::ToClient, reason);
+        let kind = match publish.qos {
+            QoS::AtMostOnce => return Ok(()),
+            QoS::AtLeastOnce => Kind::Puback,
+            QoS::ExactlyOnce => Kind::Pubrec,
+        };
+        // one that the client has taken already goes on to its end
+        if kind == Kind::Pubrec && !client.held.contains(&publish.id) {
+            client.swallowed.insert(publish.id);
+        }
+        packet::acknowledge(kind, publish.id, 0, self.version, self.to_main.end());
+        Ok(())
+    }
+
+    /// The side by which the broker hears of what it has brought.
+    pub(super) const BROUGHT_BY: Side = Side::Main;
+}
+
+/// The client has dealt with a message. There is no log to be told.
+pub(super) fn confirm(client: &mut Client, receipt: Option<crate::guard::Receipt>) {
+    if let Some(receipt) = receipt {
+        drop(client.rx.confirm(receipt));
+    }
+}

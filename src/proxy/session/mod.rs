@@ -1,0 +1,392 @@
+//! One client's connection, without I/O: bytes in from three sides, bytes out to three sides. Knows
+//! packets and the guard; time is an argument.
+
+mod acknowledge;
+mod alias;
+mod connect;
+mod deliver;
+mod ended;
+mod outbox;
+mod publish;
+mod subscribe;
+
+use core::mem;
+use std::collections::{HashMap, VecDeque};
+use std::string::String;
+use std::sync::Arc;
+use std::vec::Vec;
+
+use super::clients::{self, Client};
+use super::meters::Connection;
+use super::packet::{Frame, Kind, Version};
+use super::{Core, InForce};
+use crate::guard::Receipt;
+use crate::policy::{Link, Links};
+use alias::Aliases;
+pub(super) use connect::growth;
+pub(super) use ended::Ended;
+use outbox::Outbox;
+
+/// Messages that wait for room in the plain link's window: more end the connection.
+const MAX_QUEUED: usize = 1_024;
+
+/// One of the ends of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The client.
+    Client,
+    /// The broker, by the link that everything takes but for messages of `tcp` rules.
+    Main,
+    /// The broker by plain TCP, beside a main link by TLS.
+    Plain,
+}
+
+/// What a broker asks of those that connect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limits {
+    pub(super) max_packet: Option<u32>,
+    pub(super) receive_max: Option<u16>,
+    pub(super) max_qos: u8,
+    pub(super) retain: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_packet: None, receive_max: None, max_qos: 2, retain: true }
+    }
+}
+
+/// How far a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// CONNECT has to come.
+    New,
+    /// The broker has to answer.
+    Connecting,
+    Running,
+    /// The client has left, or was refused: what waits is written, and no more.
+    Over,
+}
+
+/// How far the plain link is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PlainStage {
+    Unused,
+    /// A message waits for it.
+    Wanted,
+    /// Its CONNECT is written.
+    Connecting,
+    Running,
+}
+
+/// The second link.
+#[derive(Debug)]
+struct Plain {
+    stage: PlainStage,
+    /// Its CONNECT, once the client's has come.
+    connect: Vec<u8>,
+    client_id: String,
+    limits: Limits,
+    /// Messages of `QoS` 1 and 2 that are not acknowledged, and those that wait until some are.
+    in_flight: usize,
+    queued: VecDeque<Vec<u8>>,
+}
+
+/// Whether a packet was dealt with, or waits for the other link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    Done,
+    Wait,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    core: Arc<Core>,
+    stage: Stage,
+    version: Version,
+    clean: bool,
+    client_id: String,
+    client: Option<clients::Shared>,
+    /// Tells this connection from earlier ones of the client.
+    number: u64,
+    pub(super) to_client: Outbox,
+    pub(super) to_main: Outbox,
+    pub(super) to_plain: Outbox,
+    plain: Plain,
+    limits: Limits,
+    /// What the client takes.
+    client_max: Option<u32>,
+    alias_max: u16,
+    up: Aliases,
+    down: Aliases,
+    /// Messages that the client has not acknowledged, by packet ID.
+    deliveries: HashMap<u16, Option<Receipt>>,
+    /// Messages that were refused and count as received, since version 3 cannot say so.
+    refused: std::collections::HashSet<u16>,
+    /// Answers to filters that were not passed on, by packet ID of the SUBSCRIBE.
+    subscriptions: HashMap<u16, Vec<Option<u8>>>,
+    /// Whether the broker kept what the client's last connection left there.
+    session_present: bool,
+    now: Option<u64>,
+    /// What is shown of the connection.
+    pub(super) shown: Option<Arc<Connection>>,
+    scratch: Vec<u8>,
+    topic: String,
+    /// The rule of the last topic, in each direction.
+    last_rule: [(String, Option<usize>); 2],
+}
+
+impl Session {
+    /// The connection with this number, of which there is one in the life of the process.
+    pub(super) fn new(core: Arc<Core>, number: u64) -> Self {
+        Self {
+            core,
+            stage: Stage::New,
+            version: Version::V311,
+            clean: true,
+            client_id: String::new(),
+            client: None,
+            number,
+            to_client: Outbox::default(),
+            to_main: Outbox::default(),
+            to_plain: Outbox::default(),
+            plain: Plain {
+                stage: PlainStage::Unused,
+                connect: Vec::new(),
+                client_id: String::new(),
+                limits: Limits::default(),
+                in_flight: 0,
+                queued: VecDeque::new(),
+            },
+            limits: Limits::default(),
+            client_max: None,
+            alias_max: 0,
+            up: Aliases::default(),
+            down: Aliases::default(),
+            deliveries: HashMap::new(),
+            refused: std::collections::HashSet::new(),
+            subscriptions: HashMap::new(),
+            session_present: false,
+            now: None,
+            shown: None,
+            scratch: Vec::new(),
+            topic: String::new(),
+            last_rule: Default::default(),
+        }
+    }
+
+    /// Takes bytes that came from `side` at `now`, in Unix milliseconds: all complete packets that
+    /// can be dealt with. Returns how many bytes those had; give the others again, with more behind
+    /// them or when [`Session::takes`] says so.
+    pub(super) fn take(
+        &mut self,
+        side: Side,
+        bytes: &[u8],
+        now: Option<u64>,
+    ) -> Result<Taken, Ended> {
+        self.now = now;
+        let shared = self.client.clone();
+        let mut client = shared.as_ref().map(clients::hold);
+        let mut taken = Taken::default();
+        loop {
+            let rest = bytes.get(taken.bytes..).unwrap_or_default();
+            if !self.takes(side) {
+                return Ok(taken);
+            }
+            let frame = Frame::first(rest, self.core.settings.max_packet);
+            let frame = frame.map_err(|error| self.bad_packet(side, error))?;
+            let Some(frame) = frame else { return Ok(taken) };
+            if side == Side::Client && self.holds_back(frame.kind) {
+                return Ok(taken);
+            }
+            let flow = match (side, client.as_deref_mut()) {
+                (Side::Client, None) => self.first(&frame)?,
+                (Side::Client, Some(client)) => self.from_client(client, &frame)?,
+                (Side::Main, Some(client)) => self.from_main(client, &frame)?,
+                (Side::Plain, Some(client)) => self.from_plain(client, &frame)?,
+                (Side::Main | Side::Plain, None) => Flow::Done,
+            };
+            if flow == Flow::Wait {
+                return Ok(taken);
+            }
+            taken.bytes = taken.bytes.saturating_add(frame.bytes.len());
+            taken.packets = taken.packets.saturating_add(1);
+            if client.is_none() && self.client.is_some() {
+                return Ok(taken); // the rest is dealt with under the client's lock
+            }
+        }
+    }
+
+    /// Whether packets from `side` can be dealt with now.
+    pub(super) fn takes(&self, side: Side) -> bool {
+        match side {
+            Side::Client => {
+                self.stage != Stage::Over
+                    && !matches!(self.plain.stage, PlainStage::Wanted | PlainStage::Connecting)
+            }
+            Side::Main | Side::Plain => self.stage != Stage::New,
+        }
+    }
+
+    /// Whether a client's packet waits for the broker's answer to CONNECT. Only an exchange of
+    /// extended authentication goes on, and leave.
+    fn holds_back(&self, kind: Kind) -> bool {
+        self.stage == Stage::Connecting && !matches!(kind, Kind::Auth | Kind::Disconnect)
+    }
+
+    /// Whether the client has to say CONNECT, or the broker to answer it.
+    pub(super) const fn is_new(&self) -> bool {
+        matches!(self.stage, Stage::New | Stage::Connecting)
+    }
+
+    /// Whether the broker has to answer.
+    pub(super) const fn is_connecting(&self) -> bool {
+        matches!(self.stage, Stage::Connecting)
+    }
+
+    /// What the mark stands for is durable.
+    pub(super) fn reached(&mut self, mark: super::keeper::Mark) {
+        for outbox in [&mut self.to_client, &mut self.to_main, &mut self.to_plain] {
+            outbox.reached(mark);
+        }
+    }
+
+    /// Whether the connection to the broker is needed.
+    pub(super) const fn wants_main(&self) -> bool {
+        !matches!(self.stage, Stage::New | Stage::Over)
+    }
+
+    /// Whether the plain link is needed.
+    pub(super) const fn wants_plain(&self) -> bool {
+        matches!(self.plain.stage, PlainStage::Wanted)
+    }
+
+    /// Whether nothing more comes: what waits is to be written, and the connection ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// The MQTT client ID.
+    pub(super) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
+    fn main_link(&self) -> Link {
+        if self.core.settings.links.has_tls() { Link::Tls } else { Link::Tcp }
+    }
+
+    /// The side by which `link` is reached.
+    fn side(&self, link: Link) -> Side {
+        match (self.core.settings.links, link) {
+            (Links::Both, Link::Tcp) => Side::Plain,
+            _ => Side::Main,
+        }
+    }
+
+    fn from_client(&mut self, client: &mut Client, frame: &Frame<'_>) -> Result<Flow, Ended> {
+        match frame.kind {
+            Kind::Publish => return self.publish(client, frame),
+            Kind::Puback | Kind::Pubrec | Kind::Pubcomp => self.client_acknowledges(client, frame)?,
+            Kind::Pubrel => return self.release(client, frame),
+            Kind::Subscribe => self.subscribe(client, frame)?,
+            Kind::Pingreq => {
+                self.to_main.put(frame.bytes);
+                if self.plain.stage == PlainStage::Running {
+                    self.to_plain.put(frame.bytes);
+                }
+            }
+            Kind::Disconnect => self.leave(frame),
+            Kind::Unsubscribe | Kind::Auth => self.to_main.put(frame.bytes),
+            Kind::Connect
+            | Kind::Connack
+            | Kind::Suback
+            | Kind::Unsuback
+            | Kind::Pingresp => return Err(self.bad_client(Ended::UnexpectedPacket(frame.kind))),
+        }
+        Ok(Flow::Done)
+    }
+
+    fn leave(&mut self, frame: &Frame<'_>) {
+        self.to_main.put(frame.bytes);
+        if self.plain.stage == PlainStage::Running {
+            self.to_plain.put(&[0xE0, 0]);
+        }
+        self.stage = Stage::Over;
+    }
+
+    fn from_main(&mut self, client: &mut Client, frame: &Frame<'_>) -> Result<Flow, Ended> {
+        match frame.kind {
+            Kind::Connack => self.connack(client, frame)?,
+            Kind::Publish => self.deliver(client, frame)?,
+            Kind::Puback | Kind::Pubrec | Kind::Pubcomp => {
+                self.broker_acknowledges(client, Side::Main, frame)?;
+            }
+            Kind::Pubrel => self.broker_releases(client, frame)?,
+            Kind::Suback => self.suback(frame)?,
+            Kind::Unsuback | Kind::Pingresp | Kind::Disconnect | Kind::Auth => {
+                self.to_client.put(frame.bytes);
+            }
+            Kind::Connect | Kind::Subscribe | Kind::Unsubscribe | Kind::Pingreq => {
+                return Err(Ended::UnexpectedPacket(frame.kind));
+            }
+        }
+        Ok(Flow::Done)
+    }
+
+    fn from_plain(&mut self, client: &mut Client, frame: &Frame<'_>) -> Result<Flow, Ended> {
+        match frame.kind {
+            Kind::Connack => self.plain_connack(client, frame)?,
+            Kind::Puback | Kind::Pubrec | Kind::Pubcomp => {
+                self.broker_acknowledges(client, Side::Plain, frame)?;
+            }
+            Kind::Pingresp => {}
+            // nothing is subscribed there
+            _ => return Err(Ended::UnexpectedPacket(frame.kind)),
+        }
+        Ok(Flow::Done)
+    }
+
+    /// The number of the rule for a topic, asked for in one direction.
+    fn rule_of(&mut self, in_force: &InForce, topic: &str, direction: usize) -> Option<usize> {
+        let last = self.last_rule.get_mut(direction)?;
+        if last.0 != topic || topic.is_empty() {
+            let name = crate::topic::TopicName::parse(topic).ok();
+            let rules = in_force.config.policy().rules();
+            last.1 = name.and_then(|name| rules.iter().position(|rule| rule.matches(name)));
+            last.0.clear();
+            last.0.push_str(topic);
+        }
+        last.1
+    }
+
+    /// Other rules are in force.
+    pub(super) fn forget_rules(&mut self) {
+        self.last_rule = Default::default();
+    }
+
+    /// A scratch buffer; give it back with [`Session::done_with`].
+    fn scratch(&mut self) -> Vec<u8> {
+        mem::take(&mut self.scratch)
+    }
+
+    fn done_with(&mut self, mut scratch: Vec<u8>) {
+        scratch.clear();
+        scratch.shrink_to(KEPT_SCRATCH);
+        self.scratch = scratch;
+    }
+}
+
+/// Bytes of the scratch buffer that are kept between messages.
+const KEPT_SCRATCH: usize = 4 << 10;
+
+/// What was dealt with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Bytes of whole packets.
+    pub(super) bytes: usize,
+    pub(super) packets: u64,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,525 @@
+//! PUBLISH towards the broker: sealed, passed, repeated as the bytes that it was, or refused. Knows
+//! no socket.
+
+use std::sync::Arc;
+use std::vec::Vec;
+
+use super::{Ended, Flow, MAX_QUEUED, PlainStage, Session, Side, connect::called};
+use crate::guard::{Outgoing, QoS, SealError, Sealed};
+use crate::policy::Link;
+use crate::proxy::clients::Client;
+use crate::proxy::meters::{Direction, Rejection, unix_ms};
+use crate::proxy::packet::{self, Draft, Frame, Kind, Publish, write_property};
+use crate::proxy::sent::{Digest, Entry, Progress};
+use crate::proxy::{InForce, row};
+
+/// The identifiers of the properties that belong to a payload.
+const PAYLOAD_IDS: [u8; 5] = [0x01, 0x03, 0x08, 0x09, 0x26];
+/// The identifier of the topic alias.
+const ALIAS: u8 = 0x23;
+
+/// A message with what is known of it.
+struct Message<'a> {
+    publish: &'a Publish<'a>,
+    frame: &'a Frame<'a>,
+    topic: &'a str,
+    alias: Option<u16>,
+    digest: Digest,
+    rule: Option<usize>,
+}
+
+impl Session {
+    pub(super) fn publish(
+        &mut self,
+        client: &mut Client,
+        frame: &Frame<'_>,
+    ) -> Result<Flow, Ended> {
+        let malformed = Ended::ClientPacket(packet::PacketError::Malformed);
+        let publish = Publish::parse(frame, self.version).map_err(|_| self.bad_client(malformed))?;
+        let alias = publish.alias().map_err(|_| self.bad_client(Ended::Alias))?;
+        let topic = core::str::from_utf8(publish.topic).map_err(|_| self.bad_client(malformed))?;
+        let mut name = core::mem::take(&mut self.topic);
+        name.clear();
+        let resolved = self.resolve(alias, topic, &mut name);
+        let flow = resolved.and_then(|()| {
+            let in_force = Arc::clone(&client.in_force);
+            let digest = self.core.digest_key;
+            let message = Message {
+                publish: &publish,
+                frame,
+                topic: &name,
+                alias,
+                digest: if publish.id == 0 { 0 } else { digest.digest(&name, &publish) },
+                rule: self.rule_of(&in_force, &name, 0),
+            };
+            self.send(client, &in_force, &message)
+        });
+        self.topic = name;
+        flow
+    }
+
+    fn resolve(
+        &mut self,
+        alias: Option<u16>,
+        topic: &str,
+        name: &mut std::string::String,
+    ) -> Result<(), Ended> {
+        let resolved = match alias {
+            Some(alias) if alias > self.alias_max => None,
+            Some(alias) => self.up.resolve(alias, topic).ok(),
+            None => Some(topic),
+        };
+        let Some(resolved) = resolved else {
+            return Err(self.bad_client(Ended::Alias));
+        };
+        name.push_str(resolved);
+        Ok(())
+    }
+
+    fn send(
+        &mut self,
+        client: &mut Client,
+        in_force: &InForce,
+        message: &Message<'_>,
+    ) -> Result<Flow, Ended> {
+        if let Some(link) = self.repeated(client, message) {
+            if !self.has(link) {
+                return Ok(Flow::Wait);
+            }
+            self.send_again(client, in_force, message);
+            return Ok(Flow::Done);
+        }
+        let rules = in_force.config.policy().rules();
+        let rule = message.rule.and_then(|index| rules.get(index));
+        let links = self.core.settings.links;
+        let link = rule.and_then(|rule| links.publish_link(rule.transport()));
+        if link.is_some_and(|link| !self.has(link)) {
+            return Ok(Flow::Wait);
+        }
+        self.seal(client, in_force, message)?;
+        Ok(Flow::Done)
+    }
+
+    /// Whether a link is there; if not, it is asked for.
+    fn has(&mut self, link: Link) -> bool {
+        if self.side(link) == Side::Main || self.plain.stage == PlainStage::Running {
+            return true;
+        }
+        if self.plain.stage == PlainStage::Unused {
+            self.plain.stage = PlainStage::Wanted;
+        }
+        false
+    }
+
+    /// The link of the message, if it was sealed before: it says that it is a repetition, or its ID
+    /// is still in use in a session that goes on.
+    // SPEC §2, "is resent as its stored sealed bytes"
+    fn repeated(&self, client: &Client, message: &Message<'_>) -> Option<Link> {
+        let entry = client.sent.get(message.publish.id)?;
+        let open = entry.progress != Progress::Done && entry.connection != self.number;
+        let says = message.publish.dup() || (open && !self.clean);
+        let same = says && entry.digest == message.digest && !entry.packet.is_empty();
+        same.then_some(entry.link)
+    }
+
+    fn send_again(&mut self, client: &mut Client, in_force: &InForce, message: &Message<'_>) {
+        let id = message.publish.id;
+        client.sent.revive(id);
+        let Some(entry) = client.sent.get_mut(id) else { return };
+        let counted = entry.connection == self.number;
+        entry.connection = self.number;
+        packet::set_dup(&mut entry.packet, message.publish.dup());
+        let (link, packet) = (entry.link, core::mem::take(&mut entry.packet));
+        if self.side(link) == Side::Plain && !counted {
+            // a plain link is new with each connection, and so is its window
+            self.plain.in_flight = self.plain.in_flight.saturating_add(1);
+        }
+        self.put(self.side(link), &packet);
+        if let Some(entry) = client.sent.get_mut(id) {
+            entry.packet = packet;
+        }
+        in_force.meters.get(message.rule).resent.add(1);
+    }
+
+    fn put(&mut self, side: Side, packet: &[u8]) {
+        match side {
+            Side::Plain => self.to_plain.put(packet),
+            Side::Main | Side::Client => self.to_main.put(packet),
+        }
+    }
+
+    fn seal(
+        &mut self,
+        client: &mut Client,
+        in_force: &InForce,
+        message: &Message<'_>,
+    ) -> Result<(), Ended> {
+        let publish = message.publish;
+        let mut properties = Vec::new();
+        publish.payload_properties(&mut properties).map_err(|_| {
+            self.bad_client(Ended::ClientPacket(packet::PacketError::Malformed))
+        })?;
+        let outgoing = Outgoing::new(message.topic, publish.payload)
+            .qos(publish.qos)
+            .retain(publish.retain())
+            .properties(&properties)
+            .at(self.now);
+        if let Some(refusal) = self.above_limits(client, message, &outgoing) {
+            return self.refuse_publish(client, in_force, message, refusal);
+        }
+        let mut payload = self.scratch();
+        let sealed = client.tx.seal(&outgoing, &mut payload);
+        let outcome = match sealed {
+            Ok(sealed) if sealed.sealed.is_some() => {
+                self.send_sealed(client, in_force, message, &outgoing, &sealed, &payload)
+            }
+            Ok(sealed) => self.pass(client, in_force, message, sealed.link),
+            Err(error) => self.refuse_publish(client, in_force, message, Refusal::Seal(error)),
+        };
+        self.done_with(payload);
+        outcome
+    }
+
+    /// What the broker does not take, found out before a counter is spent.
+    // MQTT 5.0 §3.2.2.3
+    fn above_limits(
+        &self,
+        client: &Client,
+        message: &Message<'_>,
+        outgoing: &Outgoing<'_>,
+    ) -> Option<Refusal> {
+        let publish = message.publish;
+        let none = self.limits.max_packet.is_none() && self.plain.limits.max_packet.is_none();
+        let plain = self.limits.max_qos == 2 && self.limits.retain && self.plain.limits.retain;
+        if none && plain && self.plain.limits.max_qos == 2 {
+            return None;
+        }
+        let plan = client.tx.plan(outgoing).ok()?;
+        let (link, growth) = match plan {
+            crate::guard::Plan::Pass { link } => (link, 0),
+            crate::guard::Plan::Seal { link, growth, .. } => (link, growth),
+        };
+        let limits = match self.side(link) {
+            Side::Plain => &self.plain.limits,
+            Side::Main | Side::Client => &self.limits,
+        };
+        let qos = match publish.qos {
+            QoS::AtMostOnce => 0,
+            QoS::AtLeastOnce => 1,
+            QoS::ExactlyOnce => 2,
+        };
+        if qos > limits.max_qos || (publish.retain() && !limits.retain) {
+            return Some(Refusal::NotByBroker);
+        }
+        let max = limits.max_packet.and_then(|max| usize::try_from(max).ok())?;
+        // the topic in place of an alias, and two bytes by which lengths may grow
+        let topic = message.topic.len().saturating_sub(publish.topic.len());
+        let len = [message.frame.bytes.len(), growth, topic, 2]
+            .into_iter()
+            .fold(0, usize::saturating_add);
+        (len > max).then_some(Refusal::TooLargeForBroker { len, max })
+    }
+
+    fn send_sealed(
+        &mut self,
+        client: &mut Client,
+        in_force: &InForce,
+        message: &Message<'_>,
+        outgoing: &Outgoing<'_>,
+        sealed: &Sealed,
+        payload: &[u8],
+    ) -> Result<(), Ended> {
+        let publish = message.publish;
+        let side = self.side(sealed.link);
+        let mut kept = Vec::new();
+        let others = publish.properties.iter().filter(|setting| {
+            !PAYLOAD_IDS.contains(&setting.id) && setting.id != ALIAS
+        });
+        for setting in others {
+            kept.extend_from_slice(setting.raw);
+        }
+        for property in outgoing.properties.iter().filter(|property| sealed.keeps(property)) {
+            write_property(property, &mut kept);
+        }
+        // DUP is for the sealed bytes, which were never sent
+        let mut draft = Draft {
+            version: self.version,
+            flags: publish.flags & 0b0111,
+            topic: message.topic.as_bytes(),
+            id: publish.id,
+            properties: &kept,
+        };
+        if publish.qos != QoS::AtMostOnce {
+            let mut packet = Vec::with_capacity(draft.len(payload.len()));
+            draft.write(payload, &mut packet);
+            self.keep(client, message, sealed.link, packet);
+        }
+        let meter = in_force.meters.get(message.rule);
+        meter.sealed.add(1);
+        meter.sealed_bytes.add(length(publish.payload));
+        self.count_out();
+        let core = Arc::clone(&self.core);
+        core.meters.saw(message.topic, Direction::ToBroker, payload, publish.payload);
+        let with_alias;
+        if let Some(alias) = message.alias.filter(|_| side == Side::Main) {
+            if !self.tell(alias, message.topic)? {
+                draft.topic = &[];
+            }
+            let [high, low] = alias.to_be_bytes();
+            with_alias = [&[ALIAS, high, low], kept.as_slice()].concat();
+            draft.properties = &with_alias;
+        }
+        self.write(side, &draft, payload, publish.qos)
+    }
+
+    /// Writes a packet, or lets it wait for the plain link's window.
+    fn write(
+        &mut self,
+        side: Side,
+        draft: &Draft<'_>,
+        payload: &[u8],
+        qos: QoS,
+    ) -> Result<(), Ended> {
+        if side != Side::Plain {
+            draft.write(payload, self.to_main.end());
+            return Ok(());
+        }
+        let window = self.plain.limits.receive_max.map_or(usize::from(u16::MAX), usize::from);
+        if qos == QoS::AtMostOnce || self.plain.in_flight < window {
+            if qos != QoS::AtMostOnce {
+                self.plain.in_flight = self.plain.in_flight.saturating_add(1);
+            }
+            draft.write(payload, self.to_plain.end());
+            return Ok(());
+        }
+        if self.plain.queued.len() >= MAX_QUEUED {
+            return Err(self.bad_client(Ended::PlainQueue));
+        }
+        let mut packet = Vec::with_capacity(draft.len(payload.len()));
+        draft.write(payload, &mut packet);
+        self.plain.queued.push_back(packet);
+        Ok(())
+    }
+
+    fn tell(&mut self, alias: u16, topic: &str) -> Result<bool, Ended> {
+        let told = self.up.tell(alias, topic);
+        told.map_err(|_| self.bad_client(Ended::Alias))
+    }
+
+    /// Remembers sealed bytes until they are acknowledged; nothing that follows leaves before they
+    /// are durable, where there is a store.
+    fn keep(&mut self, client: &mut Client, message: &Message<'_>, link: Link, packet: Vec<u8>) {
+        let id = message.publish.id;
+        let mut entry = Entry {
+            link,
+            connection: self.number,
+            progress: Progress::Sent,
+            digest: message.digest,
+            packet,
+            row: None,
+        };
+        if let Some(keeper) = &self.core.keeper {
+            let (row, mark) = keeper.put(row::message(&self.client_id, id, &entry));
+            entry.row = Some(row);
+            match self.side(link) {
+                Side::Plain => self.to_plain.wait_for(mark),
+                Side::Main | Side::Client => self.to_main.wait_for(mark),
+            }
+        }
+        let before = client.sent.put(id, entry);
+        self.forget(before);
+    }
+
+    /// What was kept is not needed any more.
+    pub(super) fn forget(&self, entry: Option<Entry>) {
+        if let (Some(keeper), Some(row)) = (&self.core.keeper, entry.and_then(|entry| entry.row)) {
+            keeper.delete(row);
+        }
+    }
+
+    /// Passes a message as it is.
+    fn pass(
+        &mut self,
+        client: &mut Client,
+        in_force: &InForce,
+        message: &Message<'_>,
+        link: Link,
+    ) -> Result<(), Ended> {
+        let publish = message.publish;
+        let side = self.side(link);
+        let meter = in_force.meters.get(message.rule);
+        meter.clear_out.add(1);
+        meter.clear_bytes.add(length(publish.payload));
+        self.count_out();
+        let core = Arc::clone(&self.core);
+        core.meters.saw(message.topic, Direction::ToBroker, publish.payload, publish.payload);
+        // an ID that is used anew
+        if publish.qos != QoS::AtMostOnce {
+            let before = client.sent.remove(publish.id);
+            self.forget(before);
+        }
+        let whole = match message.alias {
+            None => true,
+            Some(_) if side == Side::Plain => false,
+            Some(alias) => !(self.tell(alias, message.topic)? && publish.topic.is_empty()),
+        };
+        if whole && side == Side::Main {
+            self.to_main.put(message.frame.bytes);
+            return Ok(());
+        }
+        let kept = message.alias.filter(|_| side == Side::Main).is_some();
+        let mut properties = Vec::new();
+        for setting in publish.properties.iter().filter(|setting| kept || setting.id != ALIAS) {
+            properties.extend_from_slice(setting.raw);
+        }
+        let draft = Draft {
+            version: self.version,
+            flags: publish.flags,
+            topic: message.topic.as_bytes(),
+            id: publish.id,
+            properties: &properties,
+        };
+        if side == Side::Plain && publish.qos != QoS::AtMostOnce {
+            let mut packet = Vec::with_capacity(draft.len(publish.payload.len()));
+            draft.write(publish.payload, &mut packet);
+            self.keep_unsealed(client, message, link, packet);
+        }
+        self.write(side, &draft, publish.payload, publish.qos)
+    }
+
+    /// A message by the plain link that passes as it is: its broker forgets it with the connection,
+    /// and the client does not send it again after PUBREC. It is never stored.
+    fn keep_unsealed(
+        &self,
+        client: &mut Client,
+        message: &Message<'_>,
+        link: Link,
+        packet: Vec<u8>,
+    ) {
+        let entry = Entry {
+            link,
+            connection: self.number,
+            progress: Progress::Sent,
+            digest: message.digest,
+            packet,
+            row: None,
+        };
+        client.sent.put(message.publish.id, entry);
+    }
+
+    fn count_out(&self) {
+        if let Some(shown) = &self.shown {
+            shown.to_broker.add(1);
+        }
+    }
+
+    /// Answers a message that does not leave.
+    fn refuse_publish(
+        &mut self,
+        client: &mut Client,
+        in_force: &InForce,
+        message: &Message<'_>,
+        refusal: Refusal,
+    ) -> Result<(), Ended> {
+        let publish = message.publish;
+        self.rejected(in_force, message.rule, message.topic, Direction::ToBroker, refusal.name());
+        if let Refusal::Seal(error @ SealError::ReconnectFirst) = refusal {
+            return Err(self.bad_client(Ended::Seal(error)));
+        }
+        if !self.version.is_5() && refusal.may_pass() {
+            if let Refusal::Seal(error) = refusal {
+                return Err(self.bad_client(Ended::Seal(error)));
+            }
+        }
+        let kind = match publish.qos {
+            QoS::AtMostOnce => return Ok(()),
+            QoS::AtLeastOnce => Kind::Puback,
+            QoS::ExactlyOnce => Kind::Pubrec,
+        };
+        let before = client.sent.remove(publish.id);
+        self.forget(before);
+        if kind == Kind::Pubrec && !self.version.is_5() {
+            self.refused.insert(publish.id);
+        }
+        packet::acknowledge(kind, publish.id, refusal.reason(), self.version, self.to_client.end());
+        Ok(())
+    }
+
+    /// Counts and tells a message that does not pass.
+    pub(super) fn rejected(
+        &self,
+        in_force: &InForce,
+        rule: Option<usize>,
+        topic: &str,
+        direction: Direction,
+        reason: &'static str,
+    ) {
+        in_force.meters.get(rule).reject(direction, reason);
+        let client_id = called(&self.client_id);
+        let so_far = self.shown.as_ref().map_or(1, |shown| {
+            shown.rejected.add(1);
+            shown.rejected.get()
+        });
+        // each repetition would let a hostile broker fill the disk
+        if so_far.is_power_of_two() {
+            let direction = direction.name();
+            tracing::warn!(%client_id, topic, direction, reason, so_far, "message rejected");
+        }
+        let topic = topic.into();
+        self.core.meters.reject(Rejection { at: unix_ms(), client_id, topic, direction, reason });
+    }
+}
+
+/// Why a message does not leave.
+#[derive(Debug, Clone, Copy)]
+enum Refusal {
+    Seal(SealError),
+    /// The broker takes no such quality of service, or retains nothing.
+    NotByBroker,
+    TooLargeForBroker {
+        len: usize,
+        max: usize,
+    },
+}
+
+impl Refusal {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Seal(error) => error.name(),
+            Self::NotByBroker => "NotByBroker",
+            Self::TooLargeForBroker { .. } => "TooLargeForBroker",
+        }
+    }
+
+    /// Whether the same message may leave later, without another policy: then a client that cannot
+    /// be told has to keep it.
+    const fn may_pass(self) -> bool {
+        !matches!(
+            self,
+            Self::NotByBroker
+                | Self::TooLargeForBroker { .. }
+                | Self::Seal(
+                    SealError::Refused
+                        | SealError::NoLink
+                        | SealError::Topic(_)
+                        | SealError::Property(_)
+                        | SealError::RetainNeedsLatest
+                        | SealError::TooLarge { .. }
+                )
+        )
+    }
+
+    /// MQTT 5.0 §3.4.2.1.
+    const fn reason(self) -> u8 {
+        match self {
+            Self::Seal(SealError::Refused | SealError::NoLink) => 0x87,
+            Self::Seal(SealError::Topic(_)) => 0x90,
+            Self::Seal(SealError::TooLarge { .. }) | Self::TooLargeForBroker { .. } => 0x97,
+            Self::Seal(_) | Self::NotByBroker => 0x83,
+        }
+    }
+}
+
+fn length(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
