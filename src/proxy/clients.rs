@@ -38,7 +38,15 @@ impl Client {
         let (tx, mut rx) = Guard::from_config(Arc::clone(&in_force.config), entropy)?.split();
         rx.confirm_manually();
         let in_force = Arc::clone(in_force);
-        Ok(Self { tx, rx, in_force, sent, held: HashSet::new(), swallowed: HashSet::new(), shares: false })
+        Ok(Self {
+            tx,
+            rx,
+            in_force,
+            sent,
+            held: HashSet::new(),
+            swallowed: HashSet::new(),
+            shares: false,
+        })
     }
 
     fn replace(&mut self, in_force: &Arc<InForce>) {

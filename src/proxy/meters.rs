@@ -18,7 +18,8 @@ const SHOWN: usize = 50;
 /// Bytes of a payload that are shown.
 const SHOWN_BYTES: usize = 64;
 /// Upper bounds of the latency histogram's buckets, in microseconds; one more has no bound.
-pub(super) const LATENCY_BOUNDS: [u64; 10] = [10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000, 100_000];
+pub(super) const LATENCY_BOUNDS: [u64; 10] =
+    [10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000, 100_000];
 
 /// A number that only grows, or one that is set.
 #[derive(Debug, Default)]
@@ -84,7 +85,7 @@ pub(super) const VERDICTS: [&str; 4] = ["new", "fresh", "redelivered", "unchecke
 
 impl RuleMeter {
     fn new(rule: &Rule) -> Self {
-        let filters: Vec<_> = rule.topics().map(|filter| filter.as_str()).collect();
+        let filters: Vec<_> = rule.topics().map(crate::topic::TopicFilter::as_str).collect();
         let payload = match rule.payload() {
             Payload::Sealed => "sealed",
             Payload::Clear => "clear",
@@ -121,7 +122,8 @@ pub(super) struct RuleMeters {
 
 impl RuleMeters {
     pub(super) fn new(rules: &[Rule]) -> Self {
-        let no_rule = RuleMeter { topics: "(no rule)".into(), payload: "none", ..Default::default() };
+        let no_rule =
+            RuleMeter { topics: "(no rule)".into(), payload: "none", ..Default::default() };
         Self { rules: rules.iter().map(RuleMeter::new).collect(), no_rule }
     }
 

@@ -211,7 +211,8 @@ impl Relay {
         if self.session.is_over() {
             return Some(Step::End(End::Left));
         }
-        let side = [Side::Client, Side::Main, Side::Plain].into_iter().find(|side| self.is_done(*side));
+        let side =
+            [Side::Client, Side::Main, Side::Plain].into_iter().find(|side| self.is_done(*side));
         side.map(|side| Step::End(End::Closed(side)))
     }
 

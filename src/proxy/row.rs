@@ -24,7 +24,7 @@ pub(super) enum Row {
 }
 
 pub(super) fn message(client_id: &str, id: u16, entry: &Entry) -> Zeroizing<Vec<u8>> {
-    let mut row = Vec::with_capacity(entry.packet.len().saturating_add(client_id.len() + 32));
+    let mut row = Vec::with_capacity([entry.packet.len(), client_id.len(), 32].iter().sum());
     row.push(MESSAGE);
     row.push(match entry.link {
         Link::Tcp => 0,

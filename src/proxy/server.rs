@@ -91,9 +91,8 @@ impl Proxy {
         let mut doors = JoinSet::new();
         for listener in self.listeners {
             let clients = clients.clone();
-            doors.spawn(async move {
-                while clients.send(listener.accept().await).await.is_ok() {}
-            });
+            doors
+                .spawn(async move { while clients.send(listener.accept().await).await.is_ok() {} });
         }
         drop(clients);
         let mut rooms = JoinSet::new();
@@ -213,7 +212,9 @@ fn open(
         }
     }
     let keeper = Keeper::start(file, next).map_err(ProxyError::Thread)?;
-    replaced.into_iter().for_each(|row| keeper.delete(row));
+    for row in replaced {
+        keeper.delete(row);
+    }
     if digest_key.is_none() {
         let key = draw()?;
         keeper.put(row::digest_key(key));

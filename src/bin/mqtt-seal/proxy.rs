@@ -59,7 +59,11 @@ impl Args {
         session::run(async move {
             let proxy = Proxy::bind(options, policy, keyring).await.unwrap();
             println!("{:?}", proxy.addresses());
-            proxy.run(async { let _ = tokio::signal::ctrl_c().await; }).await;
+            proxy
+                .run(async {
+                    let _ = tokio::signal::ctrl_c().await;
+                })
+                .await;
             Ok(())
         })
     }

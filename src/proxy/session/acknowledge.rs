@@ -53,7 +53,7 @@ impl Session {
         };
         let link = entry.link;
         let side = self.side(link);
-        let kept = side == Side::Main && self.session_present;
+        let kept = side == Side::Main && self.resumes;
         let lost = entry.connection != self.number && !kept && !entry.packet.is_empty();
         if side == Side::Plain && !self.has_plain() {
             return Ok(Flow::Wait);

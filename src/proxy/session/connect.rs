@@ -21,6 +21,9 @@ const GROWTH: u32 = 42 + 1 + 6 + 4 + 8 + 1 + 2 + 2;
 /// A topic inside, of any but extraordinary length.
 const CARRIED: u32 = 2 + 256;
 
+/// Properties and payload of a will as the broker may have it.
+type SealedWill = (Vec<u8>, Vec<u8>);
+
 /// Bytes by which a rule makes packets longer, for topics of up to 256 bytes.
 pub(in crate::proxy) fn growth(rule: &Rule) -> u32 {
     if !matches!(rule.payload(), Payload::Sealed | Payload::Mixed { .. }) {
@@ -78,13 +81,13 @@ impl Session {
         Ok(())
     }
 
-    /// Properties and payload of the will as the broker may have it; `None` if it stays as it is.
+    /// Seals the will; `None` if it stays as it is.
     // SPEC §6, "A will"
     fn seal_will(
         &mut self,
         client: &mut Client,
         will: &Will<'_>,
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, SealError> {
+    ) -> Result<Option<SealedWill>, SealError> {
         let malformed = |_| SealError::Topic(crate::topic::TopicError::NotUtf8);
         let topic = core::str::from_utf8(will.topic)
             .map_err(|_| SealError::Topic(crate::topic::TopicError::NotUtf8))?;
@@ -120,7 +123,7 @@ impl Session {
         &mut self,
         connect: &Connect<'_>,
         frame: &Frame<'_>,
-        will: Option<&(Vec<u8>, Vec<u8>)>,
+        will: Option<&SealedWill>,
         growth: u32,
     ) {
         let raised = self.client_max.filter(|_| growth > 0).map(|max| max.saturating_add(growth));
@@ -147,7 +150,7 @@ impl Session {
             return Ok(());
         }
         self.stage = Stage::Running;
-        self.session_present = connack.session_present;
+        self.resumes = connack.session_present;
         if !connack.session_present {
             client.held.clear();
             client.swallowed.clear();
@@ -176,6 +179,7 @@ impl Session {
         let lowered = max.map(|max| max.saturating_sub(growth).max(1));
         let told = connack.receive_max();
         let receive = told.into_iter().chain(plain.receive_max).min();
+        self.told_max = lowered;
         let same = lowered == connack.max_packet() && receive == told;
         if self.version.is_5() && !same {
             connack.write_with(lowered, receive, self.to_client.end());

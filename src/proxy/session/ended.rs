@@ -50,8 +50,7 @@ impl Ended {
             Self::ClientPacket(_) => 0x81,
             Self::Version => 0x84,
             Self::NotConnect | Self::UnexpectedPacket(_) => 0x82,
-            Self::Credentials => 0x87,
-            Self::Will(SealError::Refused | SealError::NoLink) => 0x87,
+            Self::Credentials | Self::Will(SealError::Refused | SealError::NoLink) => 0x87,
             Self::Alias => 0x94,
             Self::PlainQueue => 0x97,
             Self::BrokerPacket(_)

@@ -76,8 +76,10 @@ impl Session {
         };
         let mut given = suback.reasons.iter().copied();
         let failure = if self.version.is_5() { NOT_AUTHORIZED } else { FAILURE };
-        let reasons: Vec<_> =
-            answers.into_iter().map(|own| own.or_else(|| given.next()).unwrap_or(failure)).collect();
+        let reasons: Vec<_> = answers
+            .into_iter()
+            .map(|own| own.or_else(|| given.next()).unwrap_or(failure))
+            .collect();
         suback.write_with(self.version, &reasons, self.to_client.end());
         Ok(())
     }
