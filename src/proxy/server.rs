@@ -164,7 +164,11 @@ fn targets(options: &ProxyOptions) -> Result<Targets, ProxyError> {
     }
 }
 
-fn core(options: ProxyOptions, links: Links, config: Config) -> Result<Core, ProxyError> {
+pub(super) fn core(
+    options: ProxyOptions,
+    links: Links,
+    config: Config,
+) -> Result<Core, ProxyError> {
     let mut stored = HashMap::new();
     let mut digest_key = None;
     let keeper = options.store.map(|file| open(file, &mut stored, &mut digest_key)).transpose()?;

@@ -64,16 +64,15 @@ impl Session {
             entry.progress = Progress::Resumed;
             entry.connection = self.number;
             packet::set_dup(&mut entry.packet, false);
-            let packet = core::mem::take(&mut entry.packet);
-            self.put_on(side, &packet);
-            if let Some(entry) = client.sent.get_mut(id) {
-                entry.packet = packet;
-            }
-            if side == Side::Plain {
-                self.plain.in_flight = self.plain.in_flight.saturating_add(1);
+            match side {
+                Side::Plain => self.put_on_plain(&entry.packet)?,
+                Side::Main | Side::Client => self.to_main.put(&entry.packet),
             }
         } else {
-            self.put_on(side, frame.bytes);
+            match side {
+                Side::Plain => self.to_plain.put(frame.bytes),
+                Side::Main | Side::Client => self.to_main.put(frame.bytes),
+            }
         }
         Ok(Flow::Done)
     }
@@ -83,10 +82,6 @@ impl Session {
             self.plain.stage = PlainStage::Wanted;
         }
         self.plain.stage == PlainStage::Running
-    }
-
-    fn put_on(&mut self, side: Side, bytes: &[u8]) {
-        if side == Side::Plain { self.to_plain.put(bytes) } else { self.to_main.put(bytes) }
     }
 
     /// A broker has taken a message: PUBACK, PUBREC or PUBCOMP.

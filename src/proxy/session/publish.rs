@@ -83,8 +83,7 @@ impl Session {
             if !self.has(link) {
                 return Ok(Flow::Wait);
             }
-            self.send_again(client, in_force, message);
-            return Ok(Flow::Done);
+            return self.send_again(client, in_force, message).map(|()| Flow::Done);
         }
         let rules = in_force.config.policy().rules();
         let rule = message.rule.and_then(|index| rules.get(index));
@@ -119,30 +118,26 @@ impl Session {
         same.then_some(entry.link)
     }
 
-    fn send_again(&mut self, client: &mut Client, in_force: &InForce, message: &Message<'_>) {
+    fn send_again(
+        &mut self,
+        client: &mut Client,
+        in_force: &InForce,
+        message: &Message<'_>,
+    ) -> Result<(), Ended> {
         let id = message.publish.id;
         client.sent.revive(id);
-        let Some(entry) = client.sent.get_mut(id) else { return };
+        let Some(entry) = client.sent.get_mut(id) else { return Ok(()) };
         let counted = entry.connection == self.number;
         entry.connection = self.number;
         packet::set_dup(&mut entry.packet, message.publish.dup());
-        let (link, packet) = (entry.link, core::mem::take(&mut entry.packet));
-        if self.side(link) == Side::Plain && !counted {
-            // a plain link is new with each connection, and so is its window
-            self.plain.in_flight = self.plain.in_flight.saturating_add(1);
-        }
-        self.put(self.side(link), &packet);
-        if let Some(entry) = client.sent.get_mut(id) {
-            entry.packet = packet;
-        }
         in_force.meters.get(message.rule).resent.add(1);
-    }
-
-    fn put(&mut self, side: Side, packet: &[u8]) {
-        match side {
-            Side::Plain => self.to_plain.put(packet),
-            Side::Main | Side::Client => self.to_main.put(packet),
+        match self.side(entry.link) {
+            // a plain link is new with each connection, and so is its window
+            Side::Plain if !counted => return self.put_on_plain(&entry.packet),
+            Side::Plain => self.to_plain.put(&entry.packet),
+            Side::Main | Side::Client => self.to_main.put(&entry.packet),
         }
+        Ok(())
     }
 
     fn seal(
@@ -263,7 +258,6 @@ impl Session {
         self.write(side, &draft, payload, publish.qos)
     }
 
-    /// Writes a packet, or lets it wait for the plain link's window.
     fn write(
         &mut self,
         side: Side,
@@ -271,25 +265,31 @@ impl Session {
         payload: &[u8],
         qos: QoS,
     ) -> Result<(), Ended> {
-        if side != Side::Plain {
-            draft.write(payload, self.to_main.end());
-            return Ok(());
+        match side {
+            Side::Plain if qos != QoS::AtMostOnce => {
+                let mut packet = Vec::with_capacity(draft.len(payload.len()));
+                draft.write(payload, &mut packet);
+                return self.put_on_plain(&packet);
+            }
+            Side::Plain => draft.write(payload, self.to_plain.end()),
+            Side::Main | Side::Client => draft.write(payload, self.to_main.end()),
         }
+        Ok(())
+    }
+
+    /// Writes a message of `QoS` 1 or 2, or lets it wait for the plain link's window.
+    pub(super) fn put_on_plain(&mut self, packet: &[u8]) -> Result<(), Ended> {
         let window =
             self.plain.limits.receive_max.map_or_else(|| usize::from(u16::MAX), usize::from);
-        if qos == QoS::AtMostOnce || self.plain.in_flight < window {
-            if qos != QoS::AtMostOnce {
-                self.plain.in_flight = self.plain.in_flight.saturating_add(1);
-            }
-            draft.write(payload, self.to_plain.end());
+        if self.plain.in_flight < window {
+            self.plain.in_flight = self.plain.in_flight.saturating_add(1);
+            self.to_plain.put(packet);
             return Ok(());
         }
         if self.plain.queued.len() >= MAX_QUEUED {
             return Err(self.bad_client(Ended::PlainQueue));
         }
-        let mut packet = Vec::with_capacity(draft.len(payload.len()));
-        draft.write(payload, &mut packet);
-        self.plain.queued.push_back(packet);
+        self.plain.queued.push_back(packet.to_vec());
         Ok(())
     }
 
