@@ -6,7 +6,7 @@ use std::io;
 use std::string::String;
 
 use super::Listen;
-use crate::policy::{StepBack, Transport};
+use crate::policy::StepBack;
 use crate::session::NoEntropy;
 use crate::store::outbox_file::OutboxFileError;
 
@@ -28,8 +28,8 @@ pub enum ProxyError {
         /// The name.
         host: String,
     },
-    /// A rule needs a link that there is none for.
-    NeedsLink(NeedsLink),
+    /// A rule says what a proxy cannot do.
+    Rule(UnfitRule),
     /// The plain link would have the client ID of the main one: the broker ends one of the two.
     EmptySuffix,
     /// The store cannot be used.
@@ -47,14 +47,20 @@ pub enum ProxyError {
     },
 }
 
-/// A rule asks for a transport that there is no link for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "it says no more")]
-pub struct NeedsLink {
-    /// The number of the rule, from 1.
-    pub rule: usize,
-    /// What it asks for.
-    pub transport: Transport,
+/// A rule says what a proxy cannot do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum UnfitRule {
+    /// It asks for TLS, and there is no broker by TLS.
+    NeedsTls {
+        /// The number of the rule, from 1.
+        rule: usize,
+    },
+    /// It asks for compact form, whose counters a proxy does not keep.
+    CompactForm {
+        /// The number of the rule, from 1.
+        rule: usize,
+    },
 }
 
 /// Why other rules and keys are not taken up. Those before stay in force.
@@ -63,17 +69,24 @@ pub struct NeedsLink {
 pub enum ProxyReloadError {
     /// A rule lets clear text through where a rule before was stricter.
     StepBack(StepBack),
-    /// A rule needs a link that there is none for.
-    NeedsLink(NeedsLink),
+    /// A rule says what a proxy cannot do.
+    Rule(UnfitRule),
 }
 
-impl fmt::Display for NeedsLink {
+impl fmt::Display for UnfitRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rule, transport } = self;
-        let named = if *transport == Transport::Tls { "tls" } else { "tcp" };
-        write!(f, "rule {rule} says transport = \"{named}\", and there is no broker for that")
+        match self {
+            Self::NeedsTls { rule } => {
+                write!(f, "rule {rule} asks for tls, and there is no broker by tls: name one")
+            }
+            Self::CompactForm { rule } => {
+                write!(f, "rule {rule} asks for compact form, which a proxy does not seal in")
+            }
+        }
     }
 }
+
+impl Error for UnfitRule {}
 
 impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,7 +99,7 @@ impl fmt::Display for ProxyError {
                  use 127.0.0.1, [::1] or a Unix socket"
             ),
             Self::ServerName { host } => write!(f, "no certificate can be for a host '{host}'"),
-            Self::NeedsLink(error) => error.fmt(f),
+            Self::Rule(error) => error.fmt(f),
             Self::EmptySuffix => {
                 f.write_str("the plain link needs a client ID of its own: name a suffix")
             }
@@ -106,7 +119,7 @@ impl fmt::Display for ProxyReloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StepBack(error) => error.fmt(f),
-            Self::NeedsLink(error) => error.fmt(f),
+            Self::Rule(error) => error.fmt(f),
         }
     }
 }

@@ -20,7 +20,7 @@ mod session;
 mod stream;
 mod target;
 
-pub use error::{NeedsLink, ProxyError, ProxyReloadError};
+pub use error::{ProxyError, ProxyReloadError, UnfitRule};
 pub use options::{
     DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_PACKET, DEFAULT_PLAIN_SUFFIX, Listen, ProxyOptions,
 };

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::clients::Clients;
-use super::error::{NeedsLink, ProxyError, ProxyReloadError};
+use super::error::{ProxyError, ProxyReloadError, UnfitRule};
 use super::keeper::Keeper;
 use super::listener::Listener;
 use super::meters::{Meters, Shows};
@@ -28,6 +28,7 @@ use crate::keyring::Keyring;
 use crate::policy::{Links, Policy};
 use crate::session::{Entropy, NoEntropy};
 use crate::store::outbox_file::OutboxFile;
+use crate::wire::Form;
 
 /// A proxy that listens, and serves nobody before [`Proxy::run`].
 pub struct Proxy {
@@ -55,7 +56,7 @@ impl Proxy {
         if options.listen.is_empty() {
             return Err(ProxyError::NoListener);
         }
-        check_links(&policy, links).map_err(ProxyError::NeedsLink)?;
+        check(&policy, links).map_err(ProxyError::Rule)?;
         if links == Links::Both && options.plain_suffix.is_empty() {
             return Err(ProxyError::EmptySuffix);
         }
@@ -133,7 +134,7 @@ impl ProxyHandle {
     /// [`ProxyReloadError`].
     pub fn reload(&self, policy: Policy, keyring: Keyring) -> Result<(), ProxyReloadError> {
         let links = self.0.settings.links;
-        check_links(&policy, links).map_err(ProxyReloadError::NeedsLink)?;
+        check(&policy, links).map_err(ProxyReloadError::Rule)?;
         let config = Config::new(policy, keyring, links);
         self.0.replace(config).map_err(ProxyReloadError::StepBack)
     }
@@ -145,11 +146,17 @@ impl ProxyHandle {
     }
 }
 
-/// Whether each rule has a link to publish by.
-fn check_links(policy: &Policy, links: Links) -> Result<(), NeedsLink> {
-    let mut rules = (1..).zip(policy.rules());
-    let without = rules.find(|(_, rule)| links.publish_link(rule.transport()).is_none());
-    without.map_or(Ok(()), |(rule, found)| Err(NeedsLink { rule, transport: found.transport() }))
+/// Whether the proxy can do what each rule says.
+fn check(policy: &Policy, links: Links) -> Result<(), UnfitRule> {
+    for (number, rule) in (1..).zip(policy.rules()) {
+        if links.publish_link(rule.transport()).is_none() {
+            return Err(UnfitRule::NeedsTls { rule: number });
+        }
+        if rule.form() == Form::Compact {
+            return Err(UnfitRule::CompactForm { rule: number });
+        }
+    }
+    Ok(())
 }
 
 fn targets(options: &ProxyOptions) -> Result<Targets, ProxyError> {
@@ -210,8 +217,8 @@ fn open(
         match row::read(number, &bytes).ok_or_else(|| file.damaged())? {
             Row::DigestKey(key) => *digest_key = Some(key),
             Row::Message(client_id, id, entry) => {
-                let before = stored.entry(client_id).or_default().put(id, entry);
-                replaced.extend(before.and_then(|entry| entry.row));
+                let sent = stored.entry(client_id).or_default();
+                sent.put(id, entry, |gone| replaced.extend(gone.row));
             }
         }
     }

@@ -18,6 +18,8 @@ use crate::wire::inner;
 /// timestamp, validity, echo, kind and the length of the properties (§3), and two bytes by which the
 /// lengths of the packet may grow.
 const GROWTH: u32 = 42 + 1 + 6 + 4 + 8 + 1 + 2 + 2;
+/// The property by which a broker sets the time between signs of life.
+const SERVER_KEEP_ALIVE: u8 = 0x13;
 /// A topic inside, of any but extraordinary length.
 const CARRIED: u32 = 2 + 256;
 
@@ -51,6 +53,7 @@ impl Session {
         self.clean = connect.clean();
         self.client_id = connect.client_id.into();
         self.client_max = connect.max_packet();
+        self.plain.keep_alive = connect.keep_alive;
         let settings = &self.core.settings;
         let clear = settings.links == Links::Tcp && !settings.credentials_in_clear;
         if clear && connect.has_credentials() {
@@ -66,7 +69,8 @@ impl Session {
         let client = client.map_err(|error| self.bad_client(Ended::NoEntropy(error)))?;
         {
             let mut client = clients::hold(&client);
-            client.tx.connected_on(self.main_link(), &self.client_id);
+            // every session, those too of the plain link, which is made anew as well
+            client.tx.connected(&self.client_id);
             let will = connect.will.map(|will| self.seal_will(&mut client, &will));
             let will = will.transpose().map_err(|e| self.bad_client(Ended::Will(e)))?.flatten();
             self.write_connect(connect, frame, will.as_ref(), client.in_force.growth);
@@ -222,6 +226,11 @@ impl Session {
         }
         client.tx.connected_on(Link::Tcp, &self.plain.client_id);
         self.plain.limits = limits(&connack);
+        let other = connack.properties.number(SERVER_KEEP_ALIVE).map(u16::try_from);
+        if let Some(Ok(keep_alive)) = other {
+            self.plain.keep_alive = keep_alive;
+        }
+        self.plain.heard = self.now;
         *meters::lock(&self.core.plain_limits) = self.plain.limits;
         self.plain.stage = PlainStage::Running;
         Ok(())

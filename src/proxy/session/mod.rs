@@ -32,6 +32,8 @@ use outbox::Outbox;
 const PAYLOAD_IDS: [u8; 5] = [0x01, 0x03, 0x08, 0x09, 0x26];
 /// The identifier of the topic alias.
 const ALIAS: u8 = 0x23;
+/// A sign of life.
+const PINGREQ: [u8; 2] = [0xC0, 0];
 /// Messages that wait for room in the plain link's window: more end the connection.
 const MAX_QUEUED: usize = 1_024;
 
@@ -108,6 +110,9 @@ struct Plain {
     connect: Vec<u8>,
     client_id: String,
     limits: Limits,
+    /// Seconds between signs of life, and when the broker was given the last one.
+    keep_alive: u16,
+    heard: Option<u64>,
     /// Messages of `QoS` 1 and 2 that are not acknowledged, and those that wait until some are.
     in_flight: usize,
     queued: VecDeque<Vec<u8>>,
@@ -181,6 +186,8 @@ impl Session {
                 connect: Vec::new(),
                 client_id: String::new(),
                 limits: Limits::default(),
+                keep_alive: 0,
+                heard: None,
                 in_flight: 0,
                 queued: VecDeque::new(),
             },
@@ -239,6 +246,9 @@ impl Session {
             };
             if flow == Flow::Wait {
                 return Ok(taken);
+            }
+            if side == Side::Client {
+                self.live(frame.kind);
             }
             taken.bytes = taken.bytes.saturating_add(frame.bytes.len());
             taken.packets = taken.packets.saturating_add(1);
@@ -330,19 +340,27 @@ impl Session {
             }
             Kind::Pubrel => return self.release(client, frame),
             Kind::Subscribe => self.subscribe(client, frame)?,
-            Kind::Pingreq => {
-                self.to_main.put(frame.bytes);
-                if self.plain.stage == PlainStage::Running {
-                    self.to_plain.put(frame.bytes);
-                }
-            }
             Kind::Disconnect => self.leave(frame),
-            Kind::Unsubscribe | Kind::Auth => self.to_main.put(frame.bytes),
+            Kind::Pingreq | Kind::Unsubscribe | Kind::Auth => self.to_main.put(frame.bytes),
             Kind::Connect | Kind::Connack | Kind::Suback | Kind::Unsuback | Kind::Pingresp => {
                 return Err(self.bad_client(Ended::UnexpectedPacket(frame.kind)));
             }
         }
         Ok(Flow::Done)
+    }
+
+    /// Lets the plain broker know that the client lives, whatever the client says to the other.
+    fn live(&mut self, kind: Kind) {
+        if self.plain.stage != PlainStage::Running {
+            return;
+        }
+        let quarter = u64::from(self.plain.keep_alive).saturating_mul(250);
+        let since = self.now.zip(self.plain.heard).map(|(now, heard)| now.saturating_sub(heard));
+        let due = quarter > 0 && since.is_none_or(|since| since >= quarter);
+        if due || kind == Kind::Pingreq {
+            self.to_plain.put(&PINGREQ);
+            self.plain.heard = self.now;
+        }
     }
 
     fn leave(&mut self, frame: &Frame<'_>) {

@@ -318,8 +318,7 @@ impl Session {
                 Side::Main | Side::Client => self.to_main.wait_for(mark),
             }
         }
-        let before = client.sent.put(id, entry);
-        self.forget(before);
+        client.sent.put(id, entry, |gone| self.forget(Some(gone)));
     }
 
     /// What was kept is not needed any more.
@@ -396,7 +395,7 @@ impl Session {
             packet,
             row: None,
         };
-        client.sent.put(message.publish.id, entry);
+        client.sent.put(message.publish.id, entry, |gone| self.forget(Some(gone)));
     }
 
     fn count_out(&self) {

@@ -249,3 +249,52 @@ fn window_is_kept_when_messages_are_sent_again_on_the_next_connection() {
     assert!(rig.client(&again(2)).plain.is_empty());
     assert!(!rig.plain(&ack(PUBACK, 1)).plain.is_empty());
 }
+
+#[test]
+fn plain_broker_hears_of_a_client_that_talks_to_the_other_alone() {
+    let mut rig = running(V4, &[]);
+    let clear = publish(V4, 0, "tls/a", 0, &[], b"27");
+    assert_eq!(rig.client(&clear), Out::to_main(&clear));
+    // the client's 60 seconds, and a quarter of them
+    let later = Some(NOW + 15_000);
+    let taken = rig.session.take(Side::Client, &clear, later).unwrap();
+    assert_eq!((taken.bytes, drain(&mut rig.session.to_plain)), (clear.len(), vec![0xC0, 0]));
+    rig.session.take(Side::Client, &clear, later).unwrap();
+    assert!(rig.session.to_plain.ready().is_empty());
+}
+
+#[test]
+fn will_of_a_tcp_rule_is_sealed_for_each_connection() {
+    let mut rig = Rig::with(BOTH, V4, Links::Both, |options| options);
+    let will = [lp(b"tcp/will"), lp(b"gone")].concat();
+    for _ in 0..3 {
+        rig.session = Session::new(Arc::clone(&rig.core), 5);
+        let out = rig.client(&connect_with(V4, "pump", 0b100, &[], &will));
+        let frame = Frame::first(&out.main, usize::MAX).unwrap().unwrap();
+        assert_ne!(Connect::parse(&frame).unwrap().unwrap().will.unwrap().payload, b"gone");
+    }
+}
+
+#[test]
+fn rules_that_a_proxy_cannot_follow_are_refused_by_name() {
+    use crate::proxy::{Listen, Proxy, ProxyError, UnfitRule};
+    let start = |policy: &str| {
+        let options = ProxyOptions::new().broker("localhost", 1);
+        let options = options.listen(Listen::parse("127.0.0.1:0").unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let policy = policy_file::parse(policy).unwrap();
+        runtime.block_on(Proxy::bind(options, policy, Keyring::default())).unwrap_err()
+    };
+    let tls = start("[[rule]]\ntopics = [\"a\"]\npayload = \"clear\"\n");
+    assert!(matches!(tls, ProxyError::Rule(UnfitRule::NeedsTls { rule: 1 })));
+    let compact = start("[[rule]]\ntopics = [\"a\"]\npayload = \"sealed\"\nform = \"compact\"\n");
+    assert!(matches!(compact, ProxyError::Rule(UnfitRule::CompactForm { rule: 1 })));
+    let texts = [tls, compact].map(|error| error.to_string());
+    assert_eq!(
+        texts,
+        [
+            "rule 1 asks for tls, and there is no broker by tls: name one",
+            "rule 1 asks for compact form, which a proxy does not seal in"
+        ]
+    );
+}
