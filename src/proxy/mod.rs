@@ -70,7 +70,7 @@ struct Core {
     settings: Settings,
     in_force: RwLock<Arc<InForce>>,
     clients: Clients,
-    keeper: Option<Keeper>,
+    keeper: Option<Arc<Keeper>>,
     digest_key: DigestKey,
     meters: Meters,
     /// What the broker at the plain link said last.

@@ -10,7 +10,7 @@ use std::vec::Vec;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::clients::Clients;
+use super::clients::{Clients, Stored};
 use super::error::{ProxyError, ProxyReloadError, UnfitRule};
 use super::keeper::Keeper;
 use super::listener::Listener;
@@ -18,7 +18,7 @@ use super::meters::{Meters, Shows};
 use super::options::ProxyOptions;
 use super::relay::{Relay, Targets};
 use super::row::{self, Row};
-use super::sent::{DigestKey, Sent};
+use super::sent::DigestKey;
 use super::session::Limits;
 use super::stream::Stream;
 use super::target::Target;
@@ -123,6 +123,10 @@ impl Proxy {
         drop(doors);
         stopping.send_replace(true);
         while rooms.join_next().await.is_some() {}
+        self.core.clients.stop();
+        if let Some(keeper) = self.core.keeper.clone() {
+            let _ = tokio::task::spawn_blocking(move || keeper.close()).await;
+        }
     }
 }
 
@@ -179,6 +183,7 @@ pub(super) fn core(
     let mut stored = HashMap::new();
     let mut digest_key = None;
     let keeper = options.store.map(|file| open(file, &mut stored, &mut digest_key)).transpose()?;
+    let keeper = keeper.map(Arc::new);
     let digest_key = digest_key.map_or_else(draw, Ok)?;
     let shows = options.status.map_or(Shows::Nothing, |(_, shows)| shows);
     Ok(Core {
@@ -190,7 +195,7 @@ pub(super) fn core(
             forward_bare_deletes: options.danger_forward_bare_deletes,
         },
         in_force: RwLock::new(Arc::new(InForce::new(config))),
-        clients: Clients::with_stored(stored),
+        clients: Clients::new(stored, keeper.clone()),
         keeper,
         digest_key,
         meters: Meters::new(shows),
@@ -207,7 +212,7 @@ fn draw() -> Result<DigestKey, NoEntropy> {
 /// Reads a store, and starts its thread.
 fn open(
     file: OutboxFile,
-    stored: &mut HashMap<String, Sent>,
+    stored: &mut HashMap<String, Stored>,
     digest_key: &mut Option<DigestKey>,
 ) -> Result<Keeper, ProxyError> {
     let mut next = 0_u64;
@@ -216,8 +221,12 @@ fn open(
         next = next.max(number.saturating_add(1));
         match row::read(number, &bytes).ok_or_else(|| file.damaged())? {
             Row::DigestKey(key) => *digest_key = Some(key),
+            Row::Replay(client_id, key, value) => {
+                let rows = &mut stored.entry(client_id).or_default().rows;
+                replaced.extend(rows.insert(key, (number, value)).map(|(before, _)| before));
+            }
             Row::Message(client_id, id, entry) => {
-                let sent = stored.entry(client_id).or_default();
+                let sent = &mut stored.entry(client_id).or_default().sent;
                 sent.put(id, entry, |gone| replaced.extend(gone.row));
             }
         }

@@ -1,6 +1,5 @@
 //! Acknowledgements of messages, in both directions. Knows no payload and no socket.
 
-use super::deliver::confirm;
 use super::{Ended, Flow, PlainStage, Session, Side};
 use crate::policy::{Link, Links};
 use crate::proxy::clients::Client;
@@ -20,7 +19,10 @@ impl Session {
                 client.held.remove(&ack.id);
             }
             kind => {
-                confirm(client, self.deliveries.remove(&ack.id).flatten());
+                let receipt = self.deliveries.remove(&ack.id).flatten();
+                if let Some(mark) = client.confirm(receipt) {
+                    self.to_main.wait_for(mark);
+                }
                 if kind == Kind::Pubrec && !ack.is_refusal() {
                     client.held.insert(ack.id);
                 }

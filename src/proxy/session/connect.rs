@@ -66,11 +66,13 @@ impl Session {
     fn connect(&mut self, connect: &Connect<'_>, frame: &Frame<'_>) -> Result<(), Ended> {
         let core = Arc::clone(&self.core);
         let client = core.clients.get(&self.client_id, || core.in_force());
-        let client = client.map_err(|error| self.bad_client(Ended::NoEntropy(error)))?;
+        let client = client.map_err(|error| self.bad_client(Ended::Client(error)))?;
         {
             let mut client = clients::hold(&client);
             // every session, those too of the plain link, which is made anew as well
             client.tx.connected(&self.client_id);
+            let writes = client.rx.take_writes();
+            client.log(writes);
             let will = connect.will.map(|will| self.seal_will(&mut client, &will));
             let will = will.transpose().map_err(|e| self.bad_client(Ended::Will(e)))?.flatten();
             self.write_connect(connect, frame, will.as_ref(), client.in_force.growth);

@@ -64,7 +64,8 @@ impl Session {
         let incoming = Incoming::new(message.topic, publish.payload, self.main_link())
             .properties(message.properties)
             .retain(publish.retain())
-            .shared(client.shares)
+            // gaps are told to nobody
+            .shared(true)
             .at(self.now);
         let mut payload = self.scratch();
         let opened = client.rx.open(&incoming, &mut payload);
@@ -83,10 +84,14 @@ impl Session {
                 self.swallow(client, in_force, message, error.name());
                 Ok(())
             }
-            // there is no log that could ask for it
-            Ok(Opened::NeedsClaim(_)) => {
-                self.swallow(client, in_force, message, "NeedsClaim");
-                Ok(())
+            Ok(Opened::NeedsClaim(claim)) => {
+                // it is finished at once, and leaves when its claim is durable: if that fails,
+                // nothing leaves any more
+                if let Some(mark) = client.log(claim.writes().to_vec()) {
+                    self.to_client.wait_for(mark);
+                }
+                let delivery = client.rx.finish(claim, &mut payload);
+                self.forward(client, in_force, message, &delivery, &payload)
             }
         };
         self.done_with(payload);
@@ -209,7 +214,9 @@ impl Session {
             shown.to_client.add(1);
         }
         match publish.qos {
-            QoS::AtMostOnce => confirm(client, receipt),
+            QoS::AtMostOnce => {
+                client.confirm(receipt);
+            }
             QoS::AtLeastOnce | QoS::ExactlyOnce => {
                 self.deliveries.insert(publish.id, receipt);
             }
@@ -237,12 +244,5 @@ impl Session {
             client.swallowed.insert(publish.id);
         }
         packet::acknowledge(kind, publish.id, 0, self.version, self.to_main.end());
-    }
-}
-
-/// The client has dealt with a message. There is no log to be told.
-pub(super) fn confirm(client: &mut Client, receipt: Option<crate::guard::Receipt>) {
-    if let Some(receipt) = receipt {
-        drop(client.rx.confirm(receipt));
     }
 }

@@ -104,3 +104,15 @@ fn alias_that_stands_for_nothing_ends_the_connection() {
     let mut rig = rig();
     assert_eq!(rig.give(Side::Main, &named("", b"1")), Err(Ended::Alias));
 }
+
+#[test]
+fn broker_is_told_the_topic_of_a_clear_message_too() {
+    let mut rig = Rig::new(POLICY, Version::V5);
+    rig.client(&connect(Version::V5, "pump", true, &[]));
+    // no QoS above 0
+    rig.broker(&connack(Version::V5, false, &[0x22, 0, 9, 0x24, 0]));
+    let refused = publish(Version::V5, 2, "c/a", 5, &ONE, b"1");
+    assert!(rig.client(&refused).main.is_empty());
+    assert_eq!(rig.client(&named("", b"2")).main, named("c/a", b"2"));
+    assert_eq!(rig.client(&named("", b"3")).main, named("", b"3"));
+}

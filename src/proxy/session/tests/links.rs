@@ -298,3 +298,16 @@ fn rules_that_a_proxy_cannot_follow_are_refused_by_name() {
         ]
     );
 }
+
+#[test]
+fn rule_that_is_replaced_moves_its_messages_to_the_other_link() {
+    let before = "[[rule]]\ntopics = [\"a\"]\npayload = \"sealed\"\n";
+    let after = "[[rule]]\ntopics = [\"a\"]\npayload = \"sealed\"\ntransport = \"tcp\"\n";
+    let mut rig = Rig::with(before, V4, Links::Both, |options| options);
+    rig.connect("pump", true);
+    let message = publish(V4, 0, "a", 0, &[], b"27");
+    assert!(!rig.client(&message).main.is_empty());
+    rig.core.replace(config(after, 7, Links::Both)).unwrap();
+    let out = rig.client(&message);
+    assert_eq!((out.left, rig.session.wants_plain()), (message.len(), true));
+}

@@ -6,6 +6,7 @@ mod connect;
 mod deliver;
 mod links;
 mod publish;
+mod restart;
 mod subscribe;
 
 use std::string::ToString;
