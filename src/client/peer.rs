@@ -21,6 +21,7 @@ use crate::session::NoEntropy;
 #[cfg(feature = "tls")]
 use crate::tls::{Shown, Source, SpkiPin, TlsConfig};
 use crate::topic::{TopicError, TopicName};
+use crate::update::{Receiver, WrongRun};
 
 /// Room for the largest packet of a run: an attestation has at most 65,535 bytes, a topic as many.
 pub(super) const MAX_RECORD: usize = 256 << 10;
@@ -84,6 +85,11 @@ impl PeerAuth {
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience.min(Duration::from_millis(RUN_MS));
         self
+    }
+
+    /// Whether runs of this device say how new its keys have to be.
+    pub(super) fn check_updates(&self, receiver: &Receiver) -> Result<(), WrongRun> {
+        receiver.check(&self.key, &self.device)
     }
 
     /// The topics that carry nothing else.

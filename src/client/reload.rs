@@ -85,6 +85,8 @@ impl<V> AsyncClient<V> {
     /// [`Event::RetainedUnderOldKey`] tells the topic, for the first 4,096 topics of a link: publish
     /// it again before that key is erased.
     ///
+    /// Keys that came by [key updates](super::KeyUpdates) stay beside those of `keyring`.
+    ///
     /// Files of both are read by `store::read_files`.
     ///
     /// # Errors
@@ -110,9 +112,13 @@ impl<V> AsyncClient<V> {
         keyring: Keyring,
     ) -> Result<(), ReloadError> {
         let shared = self.shared();
-        let config = Arc::new(Config::new(policy, keyring, shared.links));
-        shared.check(&config)?;
-        shared.guards.replace(&config);
+        if let Some(task) = &shared.updates {
+            task.updates.rebase(policy, keyring, |config| shared.check(config))?;
+        } else {
+            let config = Arc::new(Config::new(policy, keyring, shared.links));
+            shared.check(&config)?;
+            shared.guards.replace(&config);
+        }
         let _ = shared.inbox.push(Event::Reloaded);
         Ok(())
     }
