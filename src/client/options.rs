@@ -380,8 +380,9 @@ pub(super) fn check<'a>(
     Ok(())
 }
 
-/// A will whose key is still to come by an update is none to refuse.
-fn check_will(
+/// Whether a will can lie at the broker of `link`. One whose key is still to come by an update is
+/// none to refuse.
+pub(super) fn check_will(
     will: &Will,
     guard: &GuardTx,
     link: Link,

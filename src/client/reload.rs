@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::error::ConfigError;
 use super::event::Event;
 use super::handle::{AsyncClient, Shared};
+use super::options::check_will;
 use crate::guard::{Config, Guard, GuardTx};
 use crate::keyring::Keyring;
 use crate::policy::{Link, Policy, StepBack, SubscribeError};
@@ -159,7 +160,8 @@ impl Shared {
         };
         for (link, will) in &self.wills {
             let guard = candidate().map_err(ReloadError::NoEntropy)?;
-            will.check(&guard, *link).map_err(ReloadError::Will)?;
+            let updates = self.updates.as_ref().map(|task| task.updates.topics());
+            check_will(will, &guard, *link, updates).map_err(ReloadError::Will)?;
         }
         Ok(())
     }

@@ -313,3 +313,6 @@ async fn slept(pause: Option<Duration>) {
         None => core::future::pending().await,
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,120 +1,11 @@
 //! A link whose keys change by updates; authority and broker are played by the test.
 
-use std::sync::Mutex;
-
-use zeroize::Zeroizing;
-
 use super::outcomes::will;
 use super::*;
-use crate::client::updates::KeyUpdates;
+use crate::client::updates::tests::scene::{ACK, Authority, KEYS, Memory, grant, guard_of};
 use crate::guard::{Incoming, OpenError};
-use crate::peer::PeerId;
 use crate::replay::{Rejected, Verdict};
-use crate::suite::Suite;
-use crate::update::{
-    Entry as KeyEntry, KeyState, Publisher, Snapshot, Topics, UpdateError, UpdateStore,
-};
-use crate::wire::Form;
-
-const KEYS: &str = "acme/keys/device";
-const ACK: &str = "acme/keys/device/ack";
-const NOW: u64 = 1_700_000_000_000;
-
-fn pairwise() -> SharedKey {
-    SharedKey::take(&mut [42; 32])
-}
-
-fn device() -> PeerId<'static> {
-    PeerId::parse("device").unwrap()
-}
-
-/// What a device has stored, and whether it can store more.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<(Option<Vec<u8>>, bool)>>);
-
-#[derive(Debug)]
-struct Broken;
-
-impl core::fmt::Display for Broken {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("the disk is full")
-    }
-}
-
-impl core::error::Error for Broken {}
-
-impl Memory {
-    fn breaks(&self, yes: bool) {
-        self.0.lock().unwrap().1 = yes;
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.lock().unwrap().0.is_none()
-    }
-}
-
-impl UpdateStore for Memory {
-    type Error = Broken;
-
-    fn read(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, Broken> {
-        Ok(self.0.lock().unwrap().0.clone().map(Zeroizing::new))
-    }
-
-    fn write(&mut self, state: &[u8]) -> Result<(), Broken> {
-        let mut stored = self.0.lock().unwrap();
-        if stored.1 {
-            return Err(Broken);
-        }
-        stored.0 = Some(state.into());
-        Ok(())
-    }
-}
-
-fn grant(number: u8) -> Grant {
-    let grant = Grant::shared(&SharedKey::take(&mut [number; 32]), "test").unwrap();
-    grant.with_generation(number.into())
-}
-
-/// The generations in these states.
-fn snapshot(serial: u64, generations: &[(u8, KeyState)]) -> Snapshot {
-    let entry =
-        |&(number, state): &(u8, KeyState)| KeyEntry::new(grant(number)).unwrap().with_state(state);
-    Snapshot::new(serial, generations.iter().map(entry).collect(), vec![[5; 32]]).unwrap()
-}
-
-/// The authority's end.
-struct Authority(Publisher, u64);
-
-impl Authority {
-    fn new() -> Self {
-        let topics = Topics::new("acme", device()).unwrap();
-        Self(Publisher::new(&pairwise(), "test", device(), topics).unwrap(), NOW)
-    }
-
-    fn seal(&mut self, snapshot: &Snapshot) -> Vec<u8> {
-        self.1 = self.1.saturating_add(1_000);
-        let mut out = Vec::new();
-        self.0.publish(snapshot, self.1, &mut getrandom::SysRng, &[], &mut out).unwrap();
-        out
-    }
-
-    fn update(&mut self, serial: u64, generations: &[(u8, KeyState)]) -> Vec<u8> {
-        self.seal(&snapshot(serial, generations))
-    }
-}
-
-fn policy() -> Policy {
-    let tcp = |rule: crate::policy::RuleBuilder| rule.transport(Transport::Tcp).build().unwrap();
-    Policy::new(vec![
-        tcp(Rule::clear(["clear/#"])),
-        tcp(Rule::sealed(["compact/#"]).suite(Suite::Aes256GcmSiv).form(Form::Compact)),
-        tcp(Rule::sealed(["#"])),
-    ])
-}
-
-fn guard_of(keyring: Vec<Grant>) -> Guard {
-    Guard::new(policy(), Keyring::new(keyring), Links::Tcp).unwrap()
-}
+use crate::update::{KeyState, OpenError as UpdateOpenError, UpdateError};
 
 /// A device with generation 1 by update 1.
 struct Device {
@@ -124,30 +15,21 @@ struct Device {
 }
 
 impl Device {
-    /// With what is stored, or else with update 1 stored.
-    fn start(memory: Memory, will: Option<Will>) -> Self {
-        Self::with(memory, Authority::new(), will)
+    fn start(will: Option<Will>) -> Self {
+        Self::with(Memory::with_first(), will)
     }
 
-    fn with(mut memory: Memory, authority: Authority, will: Option<Will>) -> Self {
-        if memory.is_empty() {
-            let first = snapshot(1, &[(1, KeyState::Active)]);
-            let taken = crate::update::Taken::carried(&first, None, &Keyring::default());
-            let topics = Topics::new("acme", device()).unwrap();
-            let receiver =
-                crate::update::Receiver::new(&pairwise(), "test", device(), topics, None);
-            memory.write(&taken.encode(&first, receiver.unwrap().kid())).unwrap();
-        }
+    fn with(memory: Memory, will: Option<Will>) -> Self {
         let (mut tx, mut rx) = guard_of(vec![]).split();
         rx.confirm_manually();
-        let own = KeyUpdates::new(&pairwise(), "test", device(), "acme", memory.clone()).unwrap();
+        let own = memory.updates();
         let base = own.take_up(&mut tx, &mut rx);
         let run = |guards: &Guards, inbox: &Arc<Inbox>| {
             let renewals = Renewals::new(Vec::new(), guards, inbox, &Handle::current());
             Some(own.run(base, (Link::Tcp, false), guards, &renewals, inbox))
         };
         let fixture = Fixture::with_all(8, will, (None, run), |_| Guards::new(tx, rx, None));
-        Self { memory, authority, fixture }
+        Self { memory, authority: Authority::new(), fixture }
     }
 
     /// Connects, and lets the broker grant the subscription.
@@ -226,7 +108,7 @@ fn sealed(number: u8, topic: &str, text: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn stored_keys_are_in_force_before_the_first_connection() {
-    let mut device = Device::start(Memory::default(), None);
+    let mut device = Device::start(None);
     let mut other = Vec::new();
     let message = Outgoing::new("sealed/a", b"text");
     device.fixture.guards.tx().seal(&message, &mut other).unwrap();
@@ -237,7 +119,7 @@ async fn stored_keys_are_in_force_before_the_first_connection() {
 
 #[tokio::test]
 async fn newer_update_is_stored_then_in_force_then_acknowledged() {
-    let mut device = Device::start(Memory::default(), None);
+    let mut device = Device::start(None);
     let mut broker = device.connected().await;
     let update = device.authority.update(2, &[(1, KeyState::Retiring), (2, KeyState::Active)]);
     broker.retained(KEYS, &update);
@@ -251,14 +133,13 @@ async fn newer_update_is_stored_then_in_force_then_acknowledged() {
     let (_, mut rx) = guard_of(vec![grant(2)]).split();
     rx.open(&Incoming::new("sealed/a", &out, Link::Tcp), &mut Vec::new()).unwrap();
     // another start knows all that from its store
-    let stored = KeyUpdates::new(&pairwise(), "test", self::device(), "acme", device.memory);
-    assert_eq!(stored.unwrap().serial(), Some(2));
+    assert_eq!(device.memory.updates().serial(), Some(2));
 }
 
 #[tokio::test]
 async fn update_that_cannot_be_stored_changes_nothing_and_is_asked_for_again() {
     tokio::time::pause();
-    let mut device = Device::start(Memory::default(), None);
+    let mut device = Device::start(None);
     let mut broker = device.connected().await;
     device.memory.breaks(true);
     let update = device.authority.update(2, &[(2, KeyState::Active)]);
@@ -278,7 +159,7 @@ async fn update_that_cannot_be_stored_changes_nothing_and_is_asked_for_again() {
 
 #[tokio::test]
 async fn what_an_update_does_not_list_is_erased() {
-    let mut device = Device::start(Memory::default(), None);
+    let mut device = Device::start(None);
     let broker = device.connected().await;
     broker.retained(KEYS, &device.authority.update(2, &[(2, KeyState::Active)]));
     assert_eq!(device.fixture.updated().await, 2);
@@ -289,7 +170,7 @@ async fn what_an_update_does_not_list_is_erased() {
 
 #[tokio::test]
 async fn equal_serial_is_acknowledged_again_and_at_every_connection() {
-    let mut device = Device::start(Memory::default(), None);
+    let mut device = Device::start(None);
     let update = device.authority.update(1, &[(1, KeyState::Active)]);
     for _ in 0..2 {
         let mut broker = device.connected().await;
@@ -313,7 +194,7 @@ async fn equal_serial_is_acknowledged_again_and_at_every_connection() {
 
 #[tokio::test]
 async fn lower_serial_and_older_update_are_refused_and_told() {
-    let mut device = Device::start(Memory::default(), None);
+    let mut device = Device::start(None);
     let mut broker = device.connected().await;
     let old = device.authority.update(2, &[(2, KeyState::Active)]);
     broker.retained(KEYS, &device.authority.update(3, &[(3, KeyState::Active)]));
@@ -330,25 +211,25 @@ async fn lower_serial_and_older_update_are_refused_and_told() {
 
 #[tokio::test]
 async fn what_is_on_the_topics_of_keys_is_never_delivered() {
-    let mut device = Device::start(Memory::default(), None);
+    let mut device = Device::start(None);
     let mut broker = device.connected().await;
     let text = sealed(1, KEYS, b"text");
     broker.send(3, QoS::AtLeastOnce, KEYS, &text);
     assert_eq!(broker.asked().await, Asked::Acknowledge(3));
     let refused = device.fixture.refused().await;
-    assert_eq!(refused, UpdateError::Open(crate::update::OpenError::UnknownKey));
+    assert_eq!(refused, UpdateError::Open(UpdateOpenError::UnknownKey));
     broker.send(4, QoS::AtLeastOnce, ACK, &sealed(1, ACK, b"text"));
     assert_eq!(broker.asked().await, Asked::Acknowledge(4));
     broker.send(0, QoS::AtMostOnce, KEYS, b"");
     let refused = device.fixture.refused().await;
-    assert_eq!(refused, UpdateError::Open(crate::update::OpenError::Cleared));
+    assert_eq!(refused, UpdateError::Open(UpdateOpenError::Cleared));
     broker.send(5, QoS::AtLeastOnce, "clear/a", b"text");
     assert_eq!(device.fixture.message().await.topic, "clear/a");
 }
 
 #[tokio::test]
 async fn refused_subscription_is_told() {
-    let mut device = Device::start(Memory::default(), None);
+    let mut device = Device::start(None);
     let mut broker = device.fixture.connected().await;
     assert_eq!(broker.asked().await, Asked::Subscribe(KEYS.into()));
     broker.tell(Input::Requested { id: 1 });
@@ -359,7 +240,7 @@ async fn refused_subscription_is_told() {
 
 #[tokio::test]
 async fn message_whose_key_comes_later_is_delivered_in_its_turn_and_confirmed() {
-    let mut device = Device::start(Memory::default(), None);
+    let mut device = Device::start(None);
     let mut broker = device.connected().await;
     let mut bytes = Vec::new();
     for id in 1..=3_u16 {
@@ -397,7 +278,7 @@ async fn message_whose_key_comes_later_is_delivered_in_its_turn_and_confirmed() 
 #[tokio::test]
 async fn message_whose_key_does_not_come_is_rejected_after_its_time() {
     tokio::time::pause();
-    let mut device = Device::start(Memory::default(), None);
+    let mut device = Device::start(None);
     let mut broker = device.connected().await;
     broker.send(1, QoS::AtLeastOnce, "sealed/a", &sealed(2, "sealed/a", b"text"));
     assert_eq!(broker.asked().await, Asked::Acknowledge(1));
@@ -416,7 +297,7 @@ async fn message_whose_key_does_not_come_is_rejected_after_its_time() {
 
 #[tokio::test]
 async fn message_that_waits_is_rejected_when_the_client_ends() {
-    let mut device = Device::start(Memory::default(), None);
+    let mut device = Device::start(None);
     let mut broker = device.connected().await;
     broker.send(1, QoS::AtLeastOnce, "sealed/a", &sealed(2, "sealed/a", b"text"));
     assert_eq!(broker.asked().await, Asked::Acknowledge(1));
@@ -429,7 +310,7 @@ async fn message_that_waits_is_rejected_when_the_client_ends() {
 
 #[tokio::test]
 async fn message_that_waits_outlives_its_connection() {
-    let mut device = Device::start(Memory::default(), None);
+    let mut device = Device::start(None);
     let mut broker = device.connected().await;
     broker.send(1, QoS::AtLeastOnce, "sealed/a", &sealed(2, "sealed/a", b"text"));
     assert_eq!(broker.asked().await, Asked::Acknowledge(1));
@@ -441,7 +322,7 @@ async fn message_that_waits_outlives_its_connection() {
 
 #[tokio::test]
 async fn will_without_a_key_is_left_out_until_the_key_comes() {
-    let mut device = Device::start(Memory::default(), Some(will("sealed/will")));
+    let mut device = Device::start(Some(will("sealed/will")));
     let broker = device.connected().await;
     assert!(broker.will.is_some());
     broker.retained(KEYS, &device.authority.update(2, &[]));

@@ -109,3 +109,86 @@ fn copied(received: &Received) -> Received {
         ..*received
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::properties::Properties;
+    use crate::guard::QoS;
+    use std::vec;
+
+    const NONE: [usize; 0] = [];
+
+    /// A message whose topic is a number.
+    fn numbered(number: usize, len: usize) -> Received {
+        Received {
+            topic: std::format!("{number}").into(),
+            properties: Properties::default(),
+            payload: vec![7; len].into(),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            dup: false,
+            id: 1,
+        }
+    }
+
+    fn keep(kept: &mut Kept, number: usize, len: usize) -> Vec<usize> {
+        numbers(kept.keep(&numbered(number, len), Instant::now()))
+    }
+
+    fn numbers(messages: impl IntoIterator<Item = Received>) -> Vec<usize> {
+        let number = |message: Received| str::from_utf8(&message.topic).unwrap().parse().unwrap();
+        messages.into_iter().map(number).collect()
+    }
+
+    #[test]
+    fn oldest_goes_when_there_are_more_than_32() {
+        let mut kept = Kept::default();
+        for number in 0..32 {
+            assert_eq!(keep(&mut kept, number, 10), NONE);
+        }
+        assert_eq!(keep(&mut kept, 32, 10), [0]);
+        assert_eq!(keep(&mut kept, 33, 10), [1]);
+        let left = numbers(kept.take_all().map(Copy::into_received));
+        assert_eq!(left, (2..34).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn oldest_go_when_there_is_more_than_1_mib() {
+        let mut kept = Kept::default();
+        assert_eq!(keep(&mut kept, 0, 500_000), NONE);
+        assert_eq!(keep(&mut kept, 1, 500_000), NONE);
+        assert_eq!(keep(&mut kept, 2, 600_000), [0, 1]);
+        assert_eq!(keep(&mut kept, 3, 2_000_000), [2, 3]);
+        // what went makes room again
+        assert_eq!(keep(&mut kept, 4, 1_000_000), NONE);
+    }
+
+    #[test]
+    fn repetition_takes_no_room() {
+        let mut kept = Kept::default();
+        for _ in 0..100 {
+            assert_eq!(keep(&mut kept, 0, 10), NONE);
+        }
+        assert_eq!(numbers(kept.take_all().map(Copy::into_received)), [0]);
+    }
+
+    #[test]
+    fn message_goes_when_its_time_is_over() {
+        let mut kept = Kept::default();
+        let start = Instant::now();
+        let after = |seconds| start.checked_add(Duration::from_secs(seconds)).unwrap();
+        for number in 0..3 {
+            kept.keep(&numbered(number, 10), after(u64::try_from(number).unwrap()));
+        }
+        assert_eq!(numbers(kept.take_overdue(after(29))), NONE);
+        assert_eq!(kept.ends(), Some(after(30)));
+        assert_eq!(numbers(kept.take_overdue(after(31))), [0, 1]);
+        // one that was tried in between keeps its time
+        for copy in kept.take_all() {
+            kept.put_back(copy);
+        }
+        assert_eq!(numbers(kept.take_overdue(after(32))), [2]);
+        assert_eq!(kept.ends(), None);
+    }
+}
