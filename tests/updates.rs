@@ -20,19 +20,25 @@ use std::{env, io};
 use mqtt_seal::client::{AsyncClient, Event, EventLoop, KeyUpdates};
 use mqtt_seal::guard::{Guard, OpenError, QoS};
 use mqtt_seal::keyring::{Grant, Keyring};
+use mqtt_seal::peer::SpkiHash;
 use mqtt_seal::policy::{Links, Policy, Rule, Transport};
 use mqtt_seal::rumqttc_v4::{ClientError, ConfigError};
 use mqtt_seal::secret::SharedKey;
 use mqtt_seal::store::update_file::UpdateFile;
+use mqtt_seal::tls::TlsConfig;
 use mqtt_seal::update::{Entry, KeyState, Snapshot, UpdateError, WrongRun};
 use mqtt_seal::{rumqttc_v4, rumqttc_v5};
+use sha2::{Digest, Sha256};
 use support::DEADLINE;
 use support::authority::{
     AuthorityLoop, PREFIX, REALM, device, device_named, id, keys_topic, pairwise,
 };
-use support::certs::Certs;
+use support::certs::{Certs, ServerFiles};
 use support::mosquitto::{Mosquitto, Setup, mosquitto_pub};
 use tempfile::TempDir;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::server::ParsedCertificate;
 
 const MESSAGES: usize = 30;
 const CHILD_PORT: &str = "MQTT_SEAL_UPDATES_PORT";
@@ -83,14 +89,8 @@ impl Scene {
         updates(&self.path(name), name)
     }
 
-    /// Waits until a client that was dropped has ended: its links do so soon after.
     async fn free(&self, name: &str) {
-        let free = async {
-            while UpdateFile::open(self.path(name)).is_err() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::time::timeout(DEADLINE, free).await.expect("the store stays in use");
+        free(&self.path(name)).await;
     }
 
     fn v4(&self, name: &str) -> Node<rumqttc_v4::V4> {
@@ -121,6 +121,16 @@ impl Scene {
         let topic = keys_topic(name);
         assert!(mosquitto_pub(self.broker.tcp_port(), &topic, bytes, &["-r"]));
     }
+}
+
+/// Waits until a client that was dropped has ended: its links do so soon after.
+async fn free(path: &Path) {
+    let free = async {
+        while UpdateFile::open(path).is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, free).await.expect("the store stays in use");
 }
 
 fn updates(path: &Path, name: &str) -> KeyUpdates {
@@ -486,6 +496,58 @@ async fn device_that_stored_nothing_needs_peer_authentication_under_the_same_key
         .require_peer_auth(device())
         .key_updates(updates(&folder.path().join("c"), "device-7"));
     assert_eq!(start(will), Err(ConfigError::WillOnKeyTopic));
+}
+
+// -- the TLS keys of the broker --
+
+/// The key of a server as an authority names it.
+fn spki(server: &ServerFiles) -> SpkiHash {
+    let cert = CertificateDer::from_pem_file(&server.cert.pem).unwrap();
+    let spki = ParsedCertificate::try_from(&cert).unwrap().subject_public_key_info();
+    Sha256::digest(&spki).into()
+}
+
+/// Connections of the device under its own client ID, and others.
+fn connects(broker: &Mosquitto) -> (usize, usize) {
+    let log = broker.log();
+    let new = log.lines().filter(|line| line.contains("New client connected"));
+    let (own, others): (Vec<_>, Vec<_>) = new
+        .filter(|line| !line.contains(" as authority"))
+        .partition(|line| line.contains("device-7"));
+    (own.len(), others.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broker_whose_key_an_update_names_is_not_probed_and_another_is() {
+    let certs = Certs::new();
+    let broker = Mosquitto::start(&Setup::new(&certs.of_other_ca));
+    let port = broker.tls_port();
+    let right = spki(&certs.of_other_ca);
+    let authority = AuthorityLoop::start(broker.tcp_port(), &[(port, &[right])]).await;
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("updates");
+    let named = |serial, pin| Snapshot::new(serial, vec![], vec![pin]).unwrap();
+    let mut expected = (0, 0);
+    // what is named by one update counts from the next start on
+    for (serial, pin, probes) in [(1, right, 1), (2, spki(&certs.good), 0), (3, right, 1)] {
+        authority.publish("device-7", &named(serial, pin)).await;
+        let tls = TlsConfig::builder().verify_by_peer_alone().build().unwrap();
+        let options = rumqttc_v4::ClientOptions::new()
+            .tls(rumqttc::MqttOptions::new("device-7", "localhost", port), &tls)
+            .reconnect_pause(Duration::from_millis(20), Duration::from_millis(20))
+            .require_peer_auth(device())
+            .key_updates(updates(&path, "device-7"));
+        let policy = Policy::new(vec![Rule::sealed(["#"]).build().unwrap()]);
+        let guard = Guard::new(policy, Keyring::default(), Links::Tls).unwrap();
+        let (client, events) = rumqttc_v4::AsyncClient::new(guard, options, 10).unwrap();
+        let mut node = Node::new("device-7", client, events);
+        assert_eq!(node.updated().await, serial);
+        authority.wait_for_ack("device-7", serial);
+        drop(node);
+        free(&path).await;
+        expected = (expected.0 + 1, expected.1 + probes);
+        assert_eq!(connects(&broker), expected, "{}", broker.log());
+    }
 }
 
 // -- a device that is killed --

@@ -179,8 +179,9 @@ pub enum Event {
         link: Link,
         /// Its serial.
         serial: u64,
-        /// The TLS keys that the broker may have, as the authority says: the hash of each. They
-        /// are not enforced here.
+        /// The TLS keys that the broker may have, as the authority says: the hash of each. A link
+        /// that verifies its server by the peer alone enforces them from its next start on; others
+        /// do not.
         pins: Vec<SpkiHash>,
     },
     /// Something on the topic of key updates is no newer update of this device, or the broker serves

@@ -151,6 +151,13 @@ impl Updates {
         self.persistent
     }
 
+    /// The TLS keys that the broker may have.
+    #[cfg(feature = "tls")]
+    pub(super) fn pins(&self) -> Vec<SpkiHash> {
+        let keys = self.keys();
+        keys.held.as_ref().map(|held| held.snapshot().pins().to_vec()).unwrap_or_default()
+    }
+
     /// Takes note of a run.
     pub(super) fn attested(&self, run: &Authenticated) -> Result<(), WrongRun> {
         self.desk().receiver.attested(run)

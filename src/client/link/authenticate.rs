@@ -27,7 +27,8 @@ impl<D: Dial> Worker<D> {
         let mut call = Call::default();
         #[cfg(feature = "tls")]
         if let Some(peer) = &mut self.parts.peer {
-            let (probe, config) = peer.look();
+            let sent = self.parts.updates.as_ref().map(|updates| updates.pins());
+            let (probe, config) = peer.look(&sent.unwrap_or_default());
             call.tls = config;
             if probe {
                 let id = random_id().map_err(|_| LinkError::Peer(PeerFault::NoEntropy))?;

@@ -72,6 +72,10 @@ impl<E: Error> Error for KeyUpdatesError<E> {}
 /// key. At every later run the authority says so again, and a broker that withholds an update is
 /// found out ([`Event::UpdateWithheld`](super::super::Event::UpdateWithheld)).
 ///
+/// An update may name the TLS keys of the broker. A link of `verify_by_peer_alone` then begins with
+/// these keys pinned and without a probe, so that the broker may ask for a password; a server with
+/// another key is probed as ever.
+///
 /// ```
 /// use mqtt_seal::client::KeyUpdates;
 /// use mqtt_seal::peer::{PeerId, PeerKey};
