@@ -384,6 +384,32 @@ async fn message_that_is_ahead_of_its_key_is_delivered_behind_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn persistent_subscriber_takes_what_came_while_it_was_away_and_the_key_of_it() {
+    let scene = Scene::new().await;
+    scene.authority.publish("device-7", &snapshot(1, &[(1, ACTIVE)])).await;
+    let start = || {
+        let options = rumqttc_v4::ClientOptions::new()
+            .persistent_subscriber()
+            .require_peer_auth(device())
+            .key_updates(scene.updates("device-7"));
+        v4("device-7", scene.broker.tcp_port(), vec![], options)
+    };
+    let mut node = start();
+    assert_eq!(node.updated().await, 1);
+    node.subscribed("plant/#").await;
+    scene.authority.wait_for_ack("device-7", 1);
+    drop(node);
+    scene.free("device-7").await;
+    let member = scene.member(vec![grant(2)]);
+    let ticket = member.client.publish("plant/a", QoS::AtLeastOnce, false, "away").await.unwrap();
+    ticket.await.unwrap();
+    scene.authority.publish("device-7", &snapshot(2, &[(2, ACTIVE)])).await;
+    let mut node = start();
+    assert_eq!(node.message().await, "away");
+    scene.authority.wait_for_ack("device-7", 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn revoked_device_opens_nothing_of_the_next_generation() {
     let scene = Scene::new().await;
     for name in ["device-7", "device-8"] {

@@ -180,6 +180,7 @@ impl<D: Dial> Worker<D> {
                 Item::Subscribe { .. } | Item::Listen { .. } | Item::Record { .. } => {}
             }
         }
+        self.forget_acknowledgement();
     }
 
     /// Gives up a message of `QoS` 0.

@@ -9,8 +9,8 @@ use std::vec::Vec;
 
 use tokio::time::Instant;
 
-use super::Worker;
 use super::receive::Unopened;
+use super::{Parts, Worker};
 use crate::client::connection::Connection;
 use crate::client::entry::Entry;
 use crate::client::error::LinkError;
@@ -43,8 +43,6 @@ impl<D: Dial> Worker<D> {
     pub(super) fn ask_for_updates(&mut self, connection: &mut Connection<D::Requests>) {
         let Some(updates) = self.own_updates().map(Arc::clone) else { return };
         connection.due.withheld = Instant::now().checked_add(updates.grace());
-        // the update comes again, and is acknowledged again
-        self.parts.outbox.forget_messages_on(updates.topics().acknowledgements());
         self.push_request_for(&updates);
     }
 
@@ -131,8 +129,10 @@ impl<D: Dial> Worker<D> {
         let Some(updates) = self.own_updates() else { return };
         let topic = updates.topics().acknowledgements().into();
         match ack {
-            // its broker may remember packet IDs
-            Some(payload) if updates.is_persistent() => {
+            // a broker that keeps the session may remember packet IDs
+            Some(payload)
+                if updates.is_persistent() || connection.limits.max_qos == QoS::AtMostOnce =>
+            {
                 self.parts.outbox.push_control(Item::Record { topic, payload });
             }
             Some(payload) => {
@@ -155,6 +155,7 @@ impl<D: Dial> Worker<D> {
                 Ok(message) if message.qos == QoS::AtMostOnce => {
                     self.parts.feed.push_or_miss(Event::Message(message));
                 }
+                // counted where not even this has room
                 Ok(message) => drop(self.parts.feed.push(Event::Message(message))),
                 Err(Unopened::LogFailed) => return Err(LinkError::ReplayLog),
                 Err(Unopened::Refused(OpenError::UnknownKey)) => self.kept.put_back(copy),
@@ -174,6 +175,14 @@ impl<D: Dial> Worker<D> {
 }
 
 impl<D> Worker<D> {
+    /// The connection is gone: with the next one the update comes again, and is acknowledged again.
+    pub(super) fn forget_acknowledgement(&mut self) {
+        let Parts { outbox, updates, .. } = &mut self.parts;
+        if let Some(updates) = updates {
+            outbox.forget_messages_on(updates.topics().acknowledgements());
+        }
+    }
+
     /// Gives up all that waits.
     pub(super) fn reject_kept(&mut self) {
         let gone = self.kept.take_all().map(kept::Copy::into_received).collect();

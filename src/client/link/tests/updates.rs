@@ -20,13 +20,18 @@ impl Device {
     }
 
     fn with(memory: Memory, will: Option<Will>) -> Self {
+        Self::at(Link::Tcp, memory, will)
+    }
+
+    /// With updates that come by the link `home`; the one that runs is that over TCP.
+    fn at(home: Link, memory: Memory, will: Option<Will>) -> Self {
         let (mut tx, mut rx) = guard_of(vec![]).split();
         rx.confirm_manually();
         let own = memory.updates();
         let base = own.take_up(&mut tx, &mut rx);
         let run = |guards: &Guards, inbox: &Arc<Inbox>| {
             let renewals = Renewals::new(Vec::new(), guards, inbox, &Handle::current());
-            Some(own.run(base, (Link::Tcp, false), guards, &renewals, inbox))
+            Some(own.run(base, (home, false), guards, &renewals, inbox))
         };
         let fixture = Fixture::with_all(8, will, (None, run), |_| Guards::new(tx, rx, None));
         Self { memory, authority: Authority::new(), fixture }
@@ -225,6 +230,51 @@ async fn what_is_on_the_topics_of_keys_is_never_delivered() {
     assert_eq!(refused, UpdateError::Open(UpdateOpenError::Cleared));
     broker.send(5, QoS::AtLeastOnce, "clear/a", b"text");
     assert_eq!(device.fixture.message().await.topic, "clear/a");
+}
+
+#[tokio::test]
+async fn link_that_is_not_for_updates_takes_none_and_delivers_none() {
+    let mut device = Device::at(Link::Tls, Memory::with_first(), None);
+    let mut broker = device.fixture.connected().await;
+    broker.retained(KEYS, &device.authority.update(2, &[(2, KeyState::Active)]));
+    broker.send(1, QoS::AtLeastOnce, ACK, b"text");
+    assert_eq!(broker.asked().await, Asked::Acknowledge(1));
+    broker.send(2, QoS::AtLeastOnce, "clear/a", b"text");
+    let told = device.fixture.told().await;
+    assert!(matches!(told, Event::Message(message) if message.topic == "clear/a"));
+    // what waits here for a key is delivered when the other link has it
+    broker.send(3, QoS::AtLeastOnce, "sealed/a", &sealed(2, "sealed/a", b"text"));
+    assert_eq!(broker.asked().await, Asked::Acknowledge(3));
+    let config = device.fixture.guards.config();
+    let keyring = Keyring::new(vec![grant(2)]);
+    let config = crate::guard::Config::new(config.policy().clone(), keyring, config.links());
+    device.fixture.guards.replace(&Arc::new(config));
+    assert_eq!(device.fixture.message().await.payload, b"text");
+}
+
+#[tokio::test]
+async fn acknowledgement_that_was_not_sent_does_not_hold_the_end_up() {
+    let mut device = Device::start(None);
+    let mut broker = device.connected().await;
+    broker.retained(KEYS, &device.authority.update(2, &[(2, KeyState::Active)]));
+    assert_eq!(device.fixture.updated().await, 2);
+    broker.published(ACK).await;
+    broker.fail();
+    let broker = device.fixture.dialed().await;
+    device.fixture.command(Command::Disconnect).await;
+    while device.fixture.event().await.is_some() {}
+    drop(broker);
+}
+
+#[tokio::test]
+async fn broker_without_qos_1_is_sent_the_acknowledgement_too() {
+    let mut device = Device::start(None);
+    let mut broker = device.fixture.dialed().await;
+    broker.accept_within(ServerLimits { max_qos: QoS::AtMostOnce, ..ServerLimits::NONE });
+    broker.grants_updates().await;
+    broker.retained(KEYS, &device.authority.update(2, &[(2, KeyState::Active)]));
+    let ack = broker.published(ACK).await;
+    assert_eq!(device.authority.0.acknowledged(ACK, &ack), Ok(2));
 }
 
 #[tokio::test]
