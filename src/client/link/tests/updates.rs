@@ -188,6 +188,9 @@ async fn equal_serial_is_acknowledged_again_and_at_every_connection() {
     for _ in 0..3 {
         broker.retained(KEYS, &update);
     }
+    // taken behind them
+    broker.send(0, QoS::AtMostOnce, "clear/a", b"text");
+    device.fixture.message().await;
     broker.published(ACK).await;
     settle().await;
     assert!(broker.is_asked_nothing());
