@@ -36,6 +36,7 @@ use support::authority::{
 use support::certs::{Certs, ServerFiles};
 use support::mosquitto::{Mosquitto, Setup, mosquitto_pub};
 use tempfile::TempDir;
+use tokio::time::Instant;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::server::ParsedCertificate;
@@ -156,16 +157,19 @@ struct Node<V> {
     events: EventLoop,
     topic: String,
     sent: usize,
+    /// When the test fails, whatever happens until then.
+    until: Instant,
 }
 
 impl<V> Node<V> {
     fn new(name: &str, client: AsyncClient<V>, events: EventLoop) -> Self {
-        Self { client, events, topic: format!("plant/{name}"), sent: 0 }
+        let (topic, now) = (format!("plant/{name}"), Instant::now());
+        Self { client, events, topic, sent: 0, until: now.checked_add(DEADLINE).unwrap() }
     }
 
     async fn next(&mut self) -> Option<Event> {
-        let event = tokio::time::timeout(DEADLINE, self.events.poll()).await;
-        event.expect("nothing happened before the deadline")
+        let event = tokio::time::timeout_at(self.until, self.events.poll()).await;
+        event.expect("it did not happen before the deadline")
     }
 
     async fn wait_for<T>(&mut self, pick: impl Fn(Event) -> Option<T>) -> T {
