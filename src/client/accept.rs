@@ -153,6 +153,9 @@ impl Shared {
         if self.auth_topics.iter().flatten().any(|topic| *topic == entry.topic) {
             return Err(ClientError::AuthTopic);
         }
+        if self.is_key_topic(&entry.topic) {
+            return Err(ClientError::KeyTopic);
+        }
         let properties = entry.properties();
         let message = entry.outgoing(&properties, now());
         let plan = self.guards.tx().plan(&message).map_err(ClientError::Seal)?;

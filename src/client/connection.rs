@@ -62,6 +62,26 @@ pub(super) struct Connection<R> {
     pub(super) early: VecDeque<Received>,
     /// The key that its will is sealed under.
     pub(super) will_key: Option<KeyId>,
+    /// Whether the broker was left no will, for want of a key.
+    pub(super) without_will: bool,
+    /// What is to be done about key updates, and when.
+    pub(super) due: Due,
+}
+
+/// What is to be done about key updates on a connection, and when.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    /// The newest one should have come by then.
+    pub(super) withheld: Option<Instant>,
+    /// It is asked for once more.
+    pub(super) again: Option<Instant>,
+}
+
+impl Due {
+    /// The first of the moments.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.withheld.into_iter().chain(self.again).min()
+    }
 }
 
 /// The filters that are to be subscribed, in the order of the requests.
@@ -105,6 +125,8 @@ impl<R> Connection<R> {
             run_ends: None,
             early: VecDeque::new(),
             will_key: None,
+            without_will: false,
+            due: Due::default(),
         }
     }
 

@@ -80,6 +80,16 @@ impl Renewals {
         Self(stores.into_iter().map(numbered).collect())
     }
 
+    /// Whether there is a store for a number.
+    pub(super) fn has(&self, number: SenderNumber) -> bool {
+        self.0.iter().any(|own| own.number == number)
+    }
+
+    /// Blocks until counters of a number are on storage; `false` if there are none to be had.
+    pub(super) fn lease(&self, number: SenderNumber) -> bool {
+        self.0.iter().find(|own| own.number == number).is_some_and(|own| own.renew(BLOCK))
+    }
+
     /// Reserves more for each number of which half is used, on another thread.
     pub(super) fn renew_soon(&self) {
         for (at, own) in self.0.iter().enumerate() {

@@ -50,6 +50,12 @@ impl Entry {
         Self { topic, qos, retain, kind, attached, body, teller, place, row }
     }
 
+    /// One that goes out as it is.
+    pub(super) fn ready(topic: String, qos: QoS, payload: Vec<u8>) -> Self {
+        let body = Body::Ready(payload);
+        Self { body, ..Self::new(topic, qos, false, Vec::new()) }
+    }
+
     /// With what MQTT 5 lets a message take along.
     pub(super) fn attach(mut self, attached: Option<Attached>) -> Self {
         self.attached = attached;

@@ -9,6 +9,7 @@ use crate::guard::{QoS, RestoreError, SealError};
 use crate::peer::NameError;
 use crate::policy::{Link, SubscribeError};
 use crate::topic::{FilterError, TopicError};
+use crate::update::WrongRun;
 
 /// Why a client is not started. Never caused by network data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +74,13 @@ pub enum ConfigError {
     PeerNeedsTlsConfig,
     /// The TLS link is to be verified by peer authentication, which is not required.
     PeerAuthNeeded,
+    /// No key update is stored yet, so that the first could be an old one, and peer authentication
+    /// is not required.
+    UpdatesNeedRun,
+    /// Peer authentication is of another device or key than the key updates.
+    UpdatesOfOther(WrongRun),
+    /// The topic of the will belongs to key updates.
+    WillOnKeyTopic,
 }
 
 impl fmt::Display for ConfigError {
@@ -127,6 +135,16 @@ impl fmt::Display for ConfigError {
                 "nothing verifies the server of the tls link: \
                  add require_peer_auth, or a root or pin",
             ),
+            Self::UpdatesNeedRun => f.write_str(
+                "no key update is stored yet, and the first could be an old one: \
+                 add require_peer_auth",
+            ),
+            Self::UpdatesOfOther(error) => {
+                write!(f, "peer authentication does not go with the key updates: {error}")
+            }
+            Self::WillOnKeyTopic => {
+                f.write_str("the topic of the will belongs to key updates: choose another")
+            }
         }
     }
 }
@@ -179,6 +197,8 @@ pub enum ClientError {
     },
     /// The topic belongs to peer authentication and carries nothing else.
     AuthTopic,
+    /// The topic belongs to key updates and carries nothing else.
+    KeyTopic,
     /// The queue is full: wait, or use the call that does.
     Full,
     /// The client was disconnected.
@@ -212,6 +232,7 @@ impl fmt::Display for ClientError {
             Self::AuthTopic => {
                 f.write_str("the topic belongs to peer authentication: publish on another")
             }
+            Self::KeyTopic => f.write_str("the topic belongs to key updates: use another"),
             Self::Full => f.write_str("the queue is full: poll, or wait for room"),
             Self::Closed => f.write_str("the client was disconnected"),
         }

@@ -12,8 +12,9 @@ use std::vec::Vec;
 use super::error::{ClientError, LinkError, PeerFault};
 use super::properties::Properties;
 use crate::guard::{Delivery, GuardEvent, OpenError, QoS, SealError};
-use crate::peer::Authenticated;
+use crate::peer::{Authenticated, SpkiHash};
 use crate::policy::Link;
+use crate::update::{UpdateError, Withheld};
 use crate::wire::header::SenderNumber;
 use crate::wire::inner::Kind;
 
@@ -169,8 +170,44 @@ pub enum Event {
         /// The link.
         link: Link,
     },
-    /// Other rules and keys are in force.
+    /// Other rules and keys are in force: after a reload, or at a date of a key update.
     Reloaded,
+    /// The keys of an update are stored and in force.
+    #[non_exhaustive]
+    KeysUpdated {
+        /// The link that it came by.
+        link: Link,
+        /// Its serial.
+        serial: u64,
+        /// The TLS keys that the broker may have, as the authority says: the hash of each. A link
+        /// that verifies its server by the peer alone enforces them from its next start on; others
+        /// do not.
+        pins: Vec<SpkiHash>,
+    },
+    /// Something on the topic of key updates is no newer update of this device, or the broker serves
+    /// an old one. The keys stay as they are.
+    #[non_exhaustive]
+    UpdateRefused {
+        /// The link that it came by.
+        link: Link,
+        /// Why.
+        reason: UpdateError,
+    },
+    /// The authority says that there is a newer key update, and the broker has not delivered it
+    /// [in time](super::KeyUpdates::grace).
+    #[non_exhaustive]
+    UpdateWithheld {
+        /// The link that it should have come by.
+        link: Link,
+        /// What is stored, and what there should be.
+        withheld: Withheld,
+    },
+    /// A key update could not be stored, so that its keys are not in force. It is asked for again.
+    #[non_exhaustive]
+    UpdateNotStored {
+        /// What the store says.
+        error: Box<dyn Error + Send + Sync>,
+    },
     /// After a reload: what this client published here with RETAIN is sealed under a key that does
     /// not seal any more. Publish it again before that key is erased.
     #[non_exhaustive]

@@ -20,6 +20,7 @@ use super::options::Settings;
 use super::properties::Attached;
 use super::protocol::subscribe_len;
 use super::ticket::Ticket;
+use super::updates::UpdatesTask;
 use super::will::Will;
 use super::{counters::Renewals, reply};
 use crate::guard::QoS;
@@ -66,6 +67,7 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     /// The topics of peer authentication.
     pub(super) auth_topics: Option<[String; 2]>,
+    pub(super) updates: Option<UpdatesTask>,
     pub(super) links: Links,
     pub(super) tcp: Option<Lane>,
     pub(super) tls: Option<Lane>,
@@ -93,11 +95,19 @@ impl Shared {
         if self.persistent && qos == QoS::ExactlyOnce {
             return Err(ClientError::SubscriberQoS);
         }
+        if self.is_key_topic(filter) {
+            return Err(ClientError::KeyTopic);
+        }
         let filter = TopicFilter::parse(filter).map_err(ClientError::Filter)?;
         let link = self.policy(|policy| policy.subscribe_link(filter, self.links));
         let link = link.map_err(ClientError::Subscribe)?;
         self.fits(subscribe_len(filter.as_str().len()))?;
         self.lane(link).ok_or(ClientError::Closed)
+    }
+
+    /// Whether a topic or filter is one of key updates.
+    pub(super) fn is_key_topic(&self, text: &str) -> bool {
+        self.updates.as_ref().is_some_and(|task| task.updates.has_topic(text.as_bytes()))
     }
 
     /// Asks the policy in force.
@@ -140,7 +150,7 @@ impl<V> AsyncClient<V> {
     /// Cancel safe: a message is accepted as a whole or not at all.
     ///
     /// # Errors
-    /// [`ClientError::AuthTopic`], [`ClientError::Seal`], [`ClientError::TooLarge`], [`ClientError::Closed`],
+    /// [`ClientError::AuthTopic`], [`ClientError::KeyTopic`], [`ClientError::Seal`], [`ClientError::TooLarge`], [`ClientError::Closed`],
     /// [`ClientError::NotStored`], in this order; nothing was accepted then, and the payload is
     /// wiped.
     pub async fn publish(
@@ -235,8 +245,8 @@ impl<V> AsyncClient<V> {
     /// connection. The broker's answer is an event.
     ///
     /// # Errors
-    /// [`ClientError::SubscriberQoS`], [`ClientError::Filter`], [`ClientError::Subscribe`],
-    /// [`ClientError::TooLarge`], [`ClientError::Closed`].
+    /// [`ClientError::SubscriberQoS`], [`ClientError::KeyTopic`], [`ClientError::Filter`],
+    /// [`ClientError::Subscribe`], [`ClientError::TooLarge`], [`ClientError::Closed`].
     pub async fn subscribe(&self, filter: impl Into<String>, qos: QoS) -> Result<(), ClientError> {
         let filter = filter.into();
         let lane = self.shared.subscribe_lane(&filter, qos)?;

@@ -178,12 +178,14 @@ impl Feed {
     }
 
     /// The connection of `link` ended: its messages can no longer be acknowledged, so no broker
-    /// bounds them, and those beyond the capacity are let go.
+    /// bounds them, and those beyond the capacity are let go. What was acknowledged before it was
+    /// opened stays: it does not come again.
     pub(super) fn connection_lost(&self, link: Link) {
         let mut state = self.inbox.state();
         let capacity = self.inbox.capacity.min(state.queue.len());
         for event in state.queue.split_off(capacity) {
-            if matches!(&event, Event::Message(Message { link: of, .. }) if *of == link) {
+            if matches!(&event, Event::Message(Message { receipt: Some(receipt), .. }) if receipt.link == link)
+            {
                 state.bytes = state.bytes.saturating_sub(size(&event));
                 state.miss();
             } else {

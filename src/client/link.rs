@@ -4,6 +4,7 @@
 mod authenticate;
 mod receive;
 mod reloaded;
+mod updates;
 
 use core::time::Duration;
 use std::string::String;
@@ -27,11 +28,13 @@ use super::outbox::{Item, Outbox};
 use super::peer::Peer;
 use super::protocol::{Dial, Input, Network, Request, Requests};
 use super::room::Room;
+use super::updates::Updates;
 use super::will::Will;
 use crate::guard::{QoS, SealError};
 use crate::policy::Link;
 use crate::session::LeaseError;
 use reloaded::Retained;
+use updates::Kept;
 
 /// What a client handle asks of a link.
 #[derive(Debug)]
@@ -54,6 +57,7 @@ pub(super) struct Parts<D> {
     pub(super) dial: D,
     pub(super) will: Option<Arc<Will>>,
     pub(super) peer: Option<Peer>,
+    pub(super) updates: Option<Arc<Updates>>,
     pub(super) guards: Guards,
     pub(super) renewals: Renewals,
     pub(super) room: Arc<Room>,
@@ -87,6 +91,8 @@ pub(super) struct Worker<D> {
     /// Tells when other rules and keys are in force.
     reloads: watch::Receiver<u64>,
     retained: Retained,
+    /// Messages whose key may be on its way.
+    kept: Kept,
 }
 
 /// A connection before it is made.
@@ -104,6 +110,7 @@ impl<D: Dial> Worker<D> {
             log: parts.guards.progress(),
             reloads: parts.guards.reloads(),
             retained: Retained::default(),
+            kept: Kept::default(),
             parts,
             subscriptions: Subscriptions::default(),
             received: 0,
@@ -173,6 +180,7 @@ impl<D: Dial> Worker<D> {
                 Item::Subscribe { .. } | Item::Listen { .. } | Item::Record { .. } => {}
             }
         }
+        self.forget_acknowledgement();
     }
 
     /// Gives up a message of `QoS` 0.
@@ -210,6 +218,10 @@ impl<D: Dial> Worker<D> {
                 () = &mut end => return,
                 Some(command) = self.parts.commands.recv() => self.note(command),
                 entry = self.parts.entries.recv(), if more => self.take(entry),
+                _ = self.reloads.changed() => if self.reopen().await.is_err() {
+                    return;
+                },
+                () = reached(self.kept.ends()) => self.reject_overdue(),
             }
         }
     }
@@ -266,7 +278,11 @@ impl<D: Dial> Worker<D> {
                 Some(command) = commands.recv() => self.obey(connection, command),
                 entry = entries.recv(), if more => self.take(entry),
                 renewed = finished(&mut self.renewal) => self.renewed(renewed),
-                _ = self.reloads.changed() => self.reloaded(connection),
+                _ = self.reloads.changed() => if let Err(error) = self.reloaded(connection).await {
+                    return Some(Err(error));
+                },
+                () = reached(self.kept.ends()) => self.reject_overdue(),
+                () = reached(connection.due.next()) => self.updates_due(connection),
                 () = reached(connection.run_ends) => if let Err(error) = self.run_over(connection) {
                     return Some(Err(error));
                 },
@@ -458,6 +474,9 @@ impl<D: Dial> Worker<D> {
         let link = self.parts.link;
         match self.parts.outbox.answered(id) {
             Some(Item::Listen { .. }) => return self.listening(connection, granted.is_some()),
+            // nobody asked for it
+            Some(Item::Subscribe { filter, .. })
+                if granted.is_some() && self.is_key_topic(filter.as_bytes()) => {}
             Some(Item::Subscribe { filter, .. }) => {
                 let _ = self.parts.feed.push(match granted {
                     Some(qos) => Event::Subscribed { filter, link, qos },
@@ -483,11 +502,12 @@ impl<D: Dial> Worker<D> {
     fn admit(&mut self, connection: &mut Connection<D::Requests>) {
         let Parts { link, dial, will, guards, room, .. } = &mut self.parts;
         connection.stage = Stage::Admitted;
-        if will.is_none() {
+        if will.is_none() || connection.without_will {
             guards.tx().connected_on(*link, &dial.client_id());
         }
         guards.rx().write_the_rest();
         room.set_up(true);
+        self.ask_for_updates(connection);
         for (filter, qos) in self.subscriptions.filters.iter().cloned() {
             self.parts.outbox.push_request(Item::Subscribe { filter, qos });
         }
@@ -507,6 +527,7 @@ impl<D> Drop for Worker<D> {
     // the runtime may end it at any time: nobody is to wait for room in vain
     fn drop(&mut self) {
         self.parts.room.close();
+        self.reject_kept();
     }
 }
 

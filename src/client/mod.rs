@@ -29,6 +29,7 @@ pub mod rumqttc_v4;
 pub mod rumqttc_v5;
 mod start;
 mod ticket;
+mod updates;
 mod will;
 
 pub use error::{CertificateFault, ClientError, ConfigError, Ending, LinkError};
@@ -41,3 +42,4 @@ pub use properties::Properties;
 pub use reload::ReloadError;
 pub use reply::ReplyError;
 pub use ticket::Ticket;
+pub use updates::{KeyUpdates, KeyUpdatesError};

@@ -13,11 +13,13 @@ use super::error::ConfigError;
 use super::journal::Stored;
 use super::log::Taken;
 use super::peer::PeerAuth;
-use super::will::Will;
+use super::updates::KeyUpdates;
+use super::will::{Will, lacks_key};
 use crate::guard::{GuardTx, Prefer, ReplayLog};
 use crate::policy::{Link, Links, Policy};
 use crate::session::CounterStore;
 use crate::topic::MAX_TOPIC_LEN;
+use crate::update::Topics;
 use crate::wire::header::SenderNumber;
 
 /// The shortest pause before connecting again, in milliseconds.
@@ -53,6 +55,7 @@ pub struct ClientOptions<M> {
     pub(super) outbox: Option<Stored>,
     pub(super) replay_log: Option<Taken>,
     pub(super) peer: Option<PeerAuth>,
+    pub(super) updates: Option<KeyUpdates>,
     pub(super) danger_allow_step_back: bool,
 }
 
@@ -98,6 +101,7 @@ impl<M> ClientOptions<M> {
             outbox: None,
             replay_log: None,
             peer: None,
+            updates: None,
             danger_allow_step_back: false,
         }
     }
@@ -238,6 +242,17 @@ let options = ClientOptions::new().replay_log(log, Prefer::NoReplay)?;
         self
     }
 
+    /// With keys that the authority changes while the client runs or is away: see [`KeyUpdates`].
+    ///
+    /// A will for which there is no key yet, or no more, is left out of the connection, which
+    /// [`Event::PublishFailed`](super::Event::PublishFailed) tells; with the key it is left with the
+    /// broker.
+    #[must_use]
+    pub fn key_updates(mut self, updates: KeyUpdates) -> Self {
+        self.updates = Some(updates);
+        self
+    }
+
     /// Limits in bytes for packets from and to the broker, in the place of those of the MQTT
     /// options. By default the largest payload that a rule allows, the longest topic and 65,535 bytes of
     /// properties fit.
@@ -270,6 +285,15 @@ let options = ClientOptions::new().replay_log(log, Prefer::NoReplay)?;
         self
     }
 
+    /// The key updates, which go with the peer authentication.
+    pub(super) fn take_updates(&mut self) -> Result<Option<KeyUpdates>, ConfigError> {
+        let updates = self.updates.take();
+        if let Some(updates) = &updates {
+            updates.check(self.peer.as_ref())?;
+        }
+        Ok(updates)
+    }
+
     /// Which links there are.
     pub(super) const fn links(&self) -> Result<Links, ConfigError> {
         match (&self.tcp, &self.tls) {
@@ -298,6 +322,7 @@ impl<M> fmt::Debug for ClientOptions<M> {
             .field("outbox", &self.outbox)
             .field("replay_log", &self.replay_log)
             .field("peer", &self.peer)
+            .field("updates", &self.updates)
             .field("danger_allow_step_back", &self.danger_allow_step_back)
             .finish()
     }
@@ -336,13 +361,14 @@ pub(super) struct Facts {
 pub(super) fn check<'a>(
     settings: &Settings,
     guard: &GuardTx,
+    updates: Option<&Topics>,
     facts: impl Iterator<Item = (Link, &'a Facts)>,
 ) -> Result<(), ConfigError> {
     let mut taken = None;
     for (link, facts) in facts {
         check_link(settings, link, facts)?;
         if let Some(will) = &facts.will {
-            will.check(guard, link)?;
+            check_will(will, guard, link, updates)?;
         }
         // a broker gives each of those without one an id of its own
         let id = Some(&facts.client_id).filter(|id| !id.is_empty());
@@ -352,6 +378,26 @@ pub(super) fn check<'a>(
         taken = id;
     }
     Ok(())
+}
+
+/// Whether a will can lie at the broker of `link`. One whose key is still to come by an update is
+/// none to refuse.
+pub(super) fn check_will(
+    will: &Will,
+    guard: &GuardTx,
+    link: Link,
+    updates: Option<&Topics>,
+) -> Result<(), ConfigError> {
+    let Some(topics) = updates else {
+        return will.check(guard, link);
+    };
+    if [topics.keys(), topics.acknowledgements()].iter().any(|own| own.as_bytes() == will.topic) {
+        return Err(ConfigError::WillOnKeyTopic);
+    }
+    match will.check(guard, link) {
+        Err(ConfigError::Will { error, .. }) if lacks_key(error) => Ok(()),
+        checked => checked,
+    }
 }
 
 fn check_link(settings: &Settings, link: Link, facts: &Facts) -> Result<(), ConfigError> {

@@ -73,6 +73,10 @@ impl Item {
         matches!(self, Self::Listen { .. } | Self::Record { .. })
     }
 
+    fn is_message_on(&self, topic: &str) -> bool {
+        matches!(self, Self::Publish(entry) if entry.topic == topic)
+    }
+
     fn is_qos2(&self) -> bool {
         matches!(self, Self::Publish(entry) if entry.qos == QoS::ExactlyOnce)
     }
@@ -164,6 +168,17 @@ impl Outbox {
     pub(super) fn push_control(&mut self, item: Item) {
         let at = self.waiting.iter().take_while(|item| item.is_control());
         self.waiting.insert(at.count(), item);
+    }
+
+    /// Whether a message on this topic waits or is on its way.
+    pub(super) fn has_message_on(&self, topic: &str) -> bool {
+        let flying = self.flying.iter().map(|flying| &flying.item);
+        flying.chain(&self.waiting).any(|item| item.is_message_on(topic))
+    }
+
+    /// Takes out the messages on this topic that wait, for good.
+    pub(super) fn forget_messages_on(&mut self, topic: &str) {
+        self.waiting.retain(|item| !item.is_message_on(topic));
     }
 
     /// Whether parts of peer authentication wait to be handed over.

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 
 use super::error::{ConfigError, PeerFault};
 use super::guards::now;
+#[cfg(feature = "tls")]
+use crate::peer::SpkiHash;
 use crate::peer::{
     AnswerError, Authenticated, BrokerName, Device, Hop, Names, PeerId, PeerKey, RUN_MS, Record,
 };
@@ -21,6 +23,7 @@ use crate::session::NoEntropy;
 #[cfg(feature = "tls")]
 use crate::tls::{Shown, Source, SpkiPin, TlsConfig};
 use crate::topic::{TopicError, TopicName};
+use crate::update::{Receiver, WrongRun};
 
 /// Room for the largest packet of a run: an attestation has at most 65,535 bytes, a topic as many.
 pub(super) const MAX_RECORD: usize = 256 << 10;
@@ -86,6 +89,11 @@ impl PeerAuth {
         self
     }
 
+    /// Whether runs of this device say how new its keys have to be.
+    pub(super) fn check_updates(&self, receiver: &Receiver) -> Result<(), WrongRun> {
+        receiver.check(&self.key, &self.device)
+    }
+
     /// The topics that carry nothing else.
     pub(super) fn topics(&self) -> [String; 2] {
         [self.request.clone(), self.response.clone()]
@@ -108,6 +116,9 @@ pub(super) enum Sight {
         config: TlsConfig,
         /// The key of the server that was vouched for, if that is what verifies it.
         vouched: Option<SpkiPin>,
+        /// Whether a server was refused since one was vouched for: its key may have changed, and
+        /// key updates may not say so yet.
+        doubted: bool,
         /// What the server of this connection showed.
         shown: Shown,
     },
@@ -118,9 +129,12 @@ impl Sight {
     #[cfg(feature = "tls")]
     pub(super) fn tls(tls: &crate::tls::LinkTls) -> Result<Self, ConfigError> {
         match &tls.0 {
-            Source::Ours(config) => {
-                Ok(Self::Tls { config: config.clone(), vouched: None, shown: Shown::default() })
-            }
+            Source::Ours(config) => Ok(Self::Tls {
+                config: config.clone(),
+                vouched: None,
+                doubted: false,
+                shown: Shown::default(),
+            }),
             Source::Foreign(_) => Err(ConfigError::PeerNeedsTlsConfig),
         }
     }
@@ -143,8 +157,8 @@ impl Sight {
         match self {
             Self::Plain => {}
             #[cfg(feature = "tls")]
-            Self::Tls { config, vouched, shown } if config.is_by_peer_alone() => {
-                *vouched = shown.get();
+            Self::Tls { config, vouched, doubted, shown } if config.is_by_peer_alone() => {
+                (*vouched, *doubted) = (shown.get(), false);
             }
             #[cfg(feature = "tls")]
             Self::Tls { .. } => {}
@@ -155,7 +169,7 @@ impl Sight {
         match self {
             Self::Plain => {}
             #[cfg(feature = "tls")]
-            Self::Tls { vouched, .. } => *vouched = None,
+            Self::Tls { vouched, doubted, .. } => (*vouched, *doubted) = (None, true),
         }
     }
 }
@@ -221,14 +235,18 @@ impl Peer {
     }
 
     /// The configuration of the next connection, if it is by TLS, and whether that is a probe.
-    // SPEC §9, "the first contact is a probe"
+    /// `sent` are the keys that the broker may have by a key update.
+    // SPEC §9, "the first contact is a probe", "needs the pin in the grant"
     #[cfg(feature = "tls")]
-    pub(super) fn look(&mut self) -> (bool, Option<Arc<rustls::ClientConfig>>) {
-        let Sight::Tls { config, vouched, shown } = &mut self.sight else {
+    pub(super) fn look(&mut self, sent: &[SpkiHash]) -> (bool, Option<Arc<rustls::ClientConfig>>) {
+        let Sight::Tls { config, vouched, doubted, shown } = &mut self.sight else {
             return (false, None);
         };
-        let probe = config.is_by_peer_alone() && vouched.is_none();
-        let (watched, seen) = if probe { config.probe() } else { config.watched(*vouched) };
+        let alone = config.is_by_peer_alone();
+        let sent = if alone && vouched.is_none() && !*doubted { sent } else { &[] };
+        let probe = alone && vouched.is_none() && sent.is_empty();
+        let keys = vouched.iter().copied().chain(sent.iter().copied().map(SpkiPin::from_bytes));
+        let (watched, seen) = if probe { config.probe() } else { config.watched(keys) };
         *shown = seen;
         (probe, Some(watched))
     }

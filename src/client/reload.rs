@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::error::ConfigError;
 use super::event::Event;
 use super::handle::{AsyncClient, Shared};
+use super::options::check_will;
 use crate::guard::{Config, Guard, GuardTx};
 use crate::keyring::Keyring;
 use crate::policy::{Link, Policy, StepBack, SubscribeError};
@@ -85,6 +86,8 @@ impl<V> AsyncClient<V> {
     /// [`Event::RetainedUnderOldKey`] tells the topic, for the first 4,096 topics of a link: publish
     /// it again before that key is erased.
     ///
+    /// Keys that came by [key updates](super::KeyUpdates) stay beside those of `keyring`.
+    ///
     /// Files of both are read by `store::read_files`.
     ///
     /// # Errors
@@ -110,9 +113,13 @@ impl<V> AsyncClient<V> {
         keyring: Keyring,
     ) -> Result<(), ReloadError> {
         let shared = self.shared();
-        let config = Arc::new(Config::new(policy, keyring, shared.links));
-        shared.check(&config)?;
-        shared.guards.replace(&config);
+        if let Some(task) = &shared.updates {
+            task.updates.rebase(policy, keyring, |config| shared.check(config))?;
+        } else {
+            let config = Arc::new(Config::new(policy, keyring, shared.links));
+            shared.check(&config)?;
+            shared.guards.replace(&config);
+        }
         let _ = shared.inbox.push(Event::Reloaded);
         Ok(())
     }
@@ -153,7 +160,8 @@ impl Shared {
         };
         for (link, will) in &self.wills {
             let guard = candidate().map_err(ReloadError::NoEntropy)?;
-            will.check(&guard, *link).map_err(ReloadError::Will)?;
+            let updates = self.updates.as_ref().map(|task| task.updates.topics());
+            check_will(will, &guard, *link, updates).map_err(ReloadError::Will)?;
         }
         Ok(())
     }

@@ -63,8 +63,8 @@ use super::protocol::{Call, Dial, Full, Input, Network, Publish, Received, Reque
 use super::start::{Mqtt, Setup, start};
 use super::will::Will;
 pub use super::{
-    CertificateFault, ClientError, ConfigError, Event, EventLoop, LinkError, Message, PeerAuth,
-    PeerFault, Properties, Refusal, ReloadError, Ticket,
+    CertificateFault, ClientError, ConfigError, Event, EventLoop, KeyUpdates, KeyUpdatesError,
+    LinkError, Message, PeerAuth, PeerFault, Properties, Refusal, ReloadError, Ticket,
 };
 use crate::guard::Guard;
 pub use crate::guard::QoS;

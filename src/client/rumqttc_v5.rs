@@ -74,9 +74,9 @@ use super::protocol::{Call, Dial, Full, Input, Network, Publish, Received, Reque
 use super::start::{Mqtt, Setup, start};
 use super::will::Will;
 pub use super::{
-    CertificateFault, ClientError, ConfigError, Ending, Event, EventLoop, LinkError, Message,
-    PeerAuth, PeerFault, Properties, PropertyFault, PublishRefusal, Refusal, ReloadError,
-    ReplyError, Ticket,
+    CertificateFault, ClientError, ConfigError, Ending, Event, EventLoop, KeyUpdates,
+    KeyUpdatesError, LinkError, Message, PeerAuth, PeerFault, Properties, PropertyFault,
+    PublishRefusal, Refusal, ReloadError, ReplyError, Ticket,
 };
 use crate::guard::Guard;
 pub use crate::guard::QoS;

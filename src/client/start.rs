@@ -22,7 +22,8 @@ use super::outbox::{Outbox, Window};
 use super::peer::{Peer, PeerAuth, Sight};
 use super::protocol::Dial;
 use super::room::Room;
-use crate::guard::{Guard, GuardRx};
+use super::updates::{Updates, UpdatesTask};
+use crate::guard::{Guard, GuardRx, GuardTx};
 use crate::policy::{Link, Links, Policy};
 #[cfg(feature = "tls")]
 use crate::tls::LinkTls;
@@ -88,7 +89,7 @@ struct Candidate<O> {
 /// Checks everything, then starts the links that the policy has a use for.
 pub(super) fn start<V: Mqtt>(
     guard: Guard,
-    options: ClientOptions<V::Options>,
+    mut options: ClientOptions<V::Options>,
     cap: usize,
 ) -> Result<(AsyncClient<V>, EventLoop), ConfigError> {
     let links = options.links()?;
@@ -96,23 +97,16 @@ pub(super) fn start<V: Mqtt>(
         return Err(ConfigError::OtherLinks);
     }
     let (settings, policy) = (options.settings, guard.policy().clone());
-    let (tx, mut rx) = guard.split();
-    if !settings.auto_ack {
-        rx.confirm_manually();
-    }
-    // otherwise the first command counts as sealed before the start
-    if let Some(now) = now() {
-        rx.started(now);
-    }
-    if options.danger_allow_step_back {
-        rx.danger_allow_step_back();
-    }
+    let (mut tx, mut rx) = halves(guard, &options);
     let auth_topics = options.peer.as_ref().map(PeerAuth::topics);
+    let updates = options.take_updates()?;
+    let updates = updates.map(|updates| (updates.take_up(&mut tx, &mut rx), updates));
     let Candidates { links: candidates, stores, stored, taken } = candidates::<V>(options)?;
     if settings.persistent && (links == Links::Both || stored.is_some()) {
         return Err(ConfigError::PersistentSubscriber);
     }
-    check(&settings, &tx, candidates.iter().map(|c| (c.link, &c.facts)))?;
+    let listens = updates.as_ref().map(|(_, updates)| updates.topics());
+    check(&settings, &tx, listens, candidates.iter().map(|c| (c.link, &c.facts)))?;
     let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
     let inbox = Inbox::new(settings.event_capacity);
     let log = taken.map(|taken| open_log(taken, &mut rx, &inbox)).transpose()?;
@@ -124,10 +118,21 @@ pub(super) fn start<V: Mqtt>(
     renewals.renew_soon();
     let mut needed = candidates;
     needed.retain(|candidate| is_needed(&policy, links, candidate.link, &candidate.facts));
+    let home = (home(&needed), settings.persistent);
+    let updates = updates.map(|(base, own)| own.run(base, home, &guards, &renewals, &inbox));
     let (journal, kept) = open_journal(stored, needed.len(), &inbox)?;
     let packet_limits = settings.packet_limits(&policy);
-    let starter =
-        Starter { runtime, inbox, guards, renewals, journal, packet_limits, cap, settings };
+    let starter = Starter {
+        runtime,
+        inbox,
+        guards,
+        renewals,
+        updates,
+        journal,
+        packet_limits,
+        cap,
+        settings,
+    };
     let will = |candidate: &Candidate<_>| Some((candidate.link, candidate.facts.will.clone()?));
     let wills = needed.iter().filter_map(will).collect();
     let (mut tcp, mut tls) = (None, None);
@@ -137,7 +142,7 @@ pub(super) fn start<V: Mqtt>(
             Link::Tls => tls = Some(starter.start::<V>(candidate)),
         }
     }
-    let Starter { runtime: _, inbox, guards, renewals, journal, .. } = starter;
+    let Starter { runtime, inbox, guards, renewals, updates, journal, .. } = starter;
     let shared = Arc::new(Shared {
         persistent: settings.persistent,
         guards,
@@ -148,6 +153,7 @@ pub(super) fn start<V: Mqtt>(
         wills,
         settings,
         auth_topics,
+        updates: updates.map(|updates| UpdatesTask::start(&updates, &runtime)),
         links,
         tcp,
         tls,
@@ -157,6 +163,22 @@ pub(super) fn start<V: Mqtt>(
     shared.take_up(kept);
     let events = EventLoop::with(inbox, Arc::clone(&shared), settings.auto_ack);
     Ok((AsyncClient::with(shared), events))
+}
+
+/// The guard, set up as the options say.
+fn halves<M>(guard: Guard, options: &ClientOptions<M>) -> (GuardTx, GuardRx) {
+    let (tx, mut rx) = guard.split();
+    if !options.settings.auto_ack {
+        rx.confirm_manually();
+    }
+    // otherwise the first command counts as sealed before the start
+    if let Some(now) = now() {
+        rx.started(now);
+    }
+    if options.danger_allow_step_back {
+        rx.danger_allow_step_back();
+    }
+    (tx, rx)
 }
 
 /// The thread of a replay log that `rx` keeps up to date from now on.
@@ -256,11 +278,18 @@ fn is_needed(policy: &Policy, links: Links, link: Link, facts: &Facts) -> bool {
     facts.will.is_some() || policy.rules().iter().any(|rule| uses(rule.transport()))
 }
 
+/// The one link that key updates come by.
+fn home<O>(links: &[Candidate<O>]) -> Link {
+    let by_tls = links.iter().any(|candidate| candidate.link == Link::Tls);
+    if by_tls { Link::Tls } else { Link::Tcp }
+}
+
 struct Starter {
     runtime: Handle,
     inbox: Arc<Inbox>,
     guards: Guards,
     renewals: Renewals,
+    updates: Option<Arc<Updates>>,
     journal: Option<Journal>,
     /// Bytes, incoming and outgoing.
     packet_limits: (usize, usize),
@@ -298,6 +327,7 @@ impl Starter {
             dial: V::dial(candidate.options, setup),
             will: candidate.facts.will,
             peer: candidate.peer,
+            updates: self.updates.clone(),
             guards: self.guards.clone(),
             renewals: self.renewals.clone(),
             room: Arc::clone(&room),

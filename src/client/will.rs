@@ -29,6 +29,11 @@ pub(super) struct Will {
     pub(super) attached: Option<Attached>,
 }
 
+/// Whether another key would mend it.
+pub(super) const fn lacks_key(error: SealError) -> bool {
+    matches!(error, SealError::NoKey | SealError::SeveralKeys | SealError::KeyCollision(_))
+}
+
 impl Will {
     /// The will as a message that was not sealed yet. One that deletes a retained value stays what
     /// it is.

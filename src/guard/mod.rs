@@ -142,6 +142,12 @@ impl Config {
     pub const fn links(&self) -> Links {
         self.links
     }
+
+    /// The keys.
+    #[cfg(feature = "rumqttc")]
+    pub(crate) const fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
 }
 
 impl Guard {

@@ -38,8 +38,8 @@ impl fmt::Display for Proof {
 pub struct PeerKey {
     key: AuthKey,
     challenge_key: ChallengeKey,
-    pub(super) id: KeyId,
-    pub(super) realm: String,
+    pub(crate) id: KeyId,
+    pub(crate) realm: String,
     pub(super) proof: Proof,
 }
 

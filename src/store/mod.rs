@@ -1,5 +1,5 @@
-//! Files: keys and policies as TOML texts, counters, replay logs, messages that wait. Knows no
-//! network, no sessions and no clients.
+//! Files: keys and policies as TOML texts, counters, key updates, replay logs, messages that wait.
+//! Knows no network, no sessions and no clients.
 
 pub mod counter_file;
 #[cfg(feature = "serde")]
@@ -12,7 +12,6 @@ pub mod outbox_file;
 pub mod policy_file;
 #[cfg(feature = "serde")]
 mod position;
-#[cfg(any(feature = "serde", feature = "tls", feature = "store"))]
 pub(crate) mod private_file;
 #[cfg(feature = "serde")]
 mod reload;
@@ -20,6 +19,7 @@ mod reload;
 pub mod replay_file;
 #[cfg(feature = "serde")]
 mod section;
+pub mod update_file;
 
 #[cfg(feature = "serde")]
 pub use position::Position;

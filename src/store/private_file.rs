@@ -35,10 +35,6 @@ impl From<io::Error> for PrivateFileError {
 /// The bytes of the file at `path`, at most `max_len` of them. Nobody but its owner may have access
 /// to it; what is checked is what is read: the file is opened once. Where there are no Unix
 /// permissions, none are checked.
-#[cfg_attr(
-    not(any(feature = "serde", feature = "tls")),
-    expect(dead_code, reason = "an outbox file is checked, and read by others")
-)]
 pub(crate) fn read(path: &Path, max_len: u64) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
     let file = File::open(path)?;
     let metadata = file.metadata()?;

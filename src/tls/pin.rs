@@ -74,6 +74,12 @@ impl SpkiPin {
             .map_err(|cause| SpkiPinError::Certificate(CertFault::Refused { index: 1, cause }))
     }
 
+    /// Of this hash.
+    #[cfg(feature = "rumqttc")]
+    pub(crate) const fn from_bytes(hash: [u8; HASH_LEN]) -> Self {
+        Self(hash)
+    }
+
     /// The hash.
     #[cfg(feature = "rumqttc")]
     pub(crate) const fn to_bytes(self) -> [u8; HASH_LEN] {

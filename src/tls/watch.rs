@@ -79,10 +79,16 @@ impl TlsConfig {
         self.checks.peer_alone
     }
 
-    /// For one connection to a server that has this key, or one of those that the configuration
-    /// accepts.
-    pub(crate) fn watched(&self, key: Option<SpkiPin>) -> (Arc<ClientConfig>, Shown) {
-        let pins = key.map_or_else(|| self.checks.pins.clone(), |key| Vec::from([key]));
+    /// For one connection to a server that has one of these keys; without any, one of those that
+    /// the configuration accepts.
+    pub(crate) fn watched(
+        &self,
+        keys: impl IntoIterator<Item = SpkiPin>,
+    ) -> (Arc<ClientConfig>, Shown) {
+        let mut pins: Vec<_> = keys.into_iter().collect();
+        if pins.is_empty() {
+            pins.clone_from(&self.checks.pins);
+        }
         self.watch(Some(self.checks.verifier(pins)))
     }
 

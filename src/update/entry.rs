@@ -202,22 +202,33 @@ impl Entry {
         self.grant.parts()
     }
 
+    #[cfg(feature = "rumqttc")]
+    pub(super) const fn as_grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// Whether `grant` is a generation of the same key.
+    #[cfg(feature = "rumqttc")]
+    pub(super) fn is_generation_of_same(&self, grant: &Grant) -> bool {
+        self.target() == target(grant)
+    }
+
+    /// Whether `grant` is the very key.
+    #[cfg(feature = "rumqttc")]
+    pub(super) fn is_key_of(&self, grant: &Grant) -> bool {
+        self.is_generation_of_same(grant)
+            && self.generation() == grant.generation()
+            && bool::from(self.parts().expose().ct_eq(grant.parts().expose()))
+    }
+
     /// The suite of a scope key.
     pub(super) const fn suite(&self) -> Option<Suite> {
         self.grant.suite()
     }
 
     /// What it is a key for: of equal ones, one generation is active at a time.
-    pub(super) fn target(&self) -> (Kind, &str, u8, Option<u16>) {
-        let suite = self.suite().map(Suite::id);
-        match self.parts() {
-            Parts::Root(_) => (Kind::Root, "", 0, suite),
-            Parts::Node { path, .. } => (Kind::Node, path.as_str(), path.depth(), suite),
-            Parts::Scope { scope: ScopeRef::Path(path), .. } => {
-                (Kind::Path, path.as_str(), path.depth(), suite)
-            }
-            Parts::Scope { scope: ScopeRef::Named(name), .. } => (Kind::Named, name, 0, suite),
-        }
+    pub(super) fn target(&self) -> Target<'_> {
+        target(&self.grant)
     }
 
     /// Whether it is a key of the realm from which the named scope `name` has the key `scope`.
@@ -231,6 +242,21 @@ impl Entry {
         let root = RootKey::take(&mut Zeroizing::new(*key));
         let derived = schedule::named_scope(&root, name, suite);
         derived.expose().ct_eq(scope.expose()).into()
+    }
+}
+
+/// Kind, path or name, levels of the path, suite.
+type Target<'a> = (Kind, &'a str, u8, Option<u16>);
+
+fn target(grant: &Grant) -> Target<'_> {
+    let suite = grant.suite().map(Suite::id);
+    match grant.parts() {
+        Parts::Root(_) => (Kind::Root, "", 0, suite),
+        Parts::Node { path, .. } => (Kind::Node, path.as_str(), path.depth(), suite),
+        Parts::Scope { scope: ScopeRef::Path(path), .. } => {
+            (Kind::Path, path.as_str(), path.depth(), suite)
+        }
+        Parts::Scope { scope: ScopeRef::Named(name), .. } => (Kind::Named, name, 0, suite),
     }
 }
 

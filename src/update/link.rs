@@ -99,6 +99,11 @@ impl Link {
         Ok(Self { name, key, kid })
     }
 
+    #[cfg(feature = "rumqttc")]
+    pub(super) const fn kid(&self) -> KeyId {
+        self.kid
+    }
+
     /// Whether an entry of a snapshot would hand the key of the link itself around.
     pub(super) fn is_below(&self, entry: &super::Entry) -> bool {
         entry.is_root_of(&self.name, SUITE, &self.key)

@@ -38,9 +38,12 @@
 
 mod codec;
 mod entry;
+#[cfg(feature = "rumqttc")]
+mod held;
 mod link;
 mod publisher;
 mod receiver;
+mod store;
 
 use alloc::{format, string::String, vec::Vec};
 use core::fmt;
@@ -48,9 +51,14 @@ use core::fmt;
 use zeroize::Zeroizing;
 
 pub use entry::{Entry, EntryError, KeyState, SenderStep};
+#[cfg(feature = "rumqttc")]
+pub use held::StateError;
+#[cfg(feature = "rumqttc")]
+pub(crate) use held::{Held, Taken};
 pub use link::OpenError;
 pub use publisher::{AckError, PublishError, Publisher};
 pub use receiver::{AckDue, Received, Receiver, Update, UpdateError, Withheld, WrongRun};
+pub use store::UpdateStore;
 
 use crate::keyring::Grant;
 use crate::peer::{PeerId, SpkiHash};

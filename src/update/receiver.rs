@@ -5,6 +5,8 @@ use core::fmt;
 
 use super::link::{Link, LinkError, OpenError, Opened};
 use super::{PublishError, Snapshot, Topics, codec};
+#[cfg(feature = "rumqttc")]
+use crate::peer::PeerKey;
 use crate::peer::{Authenticated, PeerId, Proof};
 use crate::policy::DEFAULT_MAX_SKEW_MS;
 use crate::replay::{Arrival, LatestRecord, Rejected};
@@ -204,18 +206,48 @@ impl Receiver {
         self.serial
     }
 
+    /// The ID of the key that updates are sealed under: it tells devices, realms and pairwise keys
+    /// apart.
+    #[cfg(feature = "rumqttc")]
+    pub(crate) const fn kid(&self) -> KeyId {
+        self.link.kid()
+    }
+
+    /// Takes up the serial that is stored.
+    #[cfg(feature = "rumqttc")]
+    pub(crate) const fn resume(&mut self, serial: Option<u64>) {
+        self.serial = serial;
+    }
+
+    /// Whether runs under `key` as `device` say something of this device's updates.
+    #[cfg(feature = "rumqttc")]
+    pub(crate) fn check(&self, key: &PeerKey, device: &str) -> Result<(), WrongRun> {
+        self.check_run(key.proof(), key.id, device, &key.realm)
+    }
+
+    fn check_run(
+        &self,
+        proof: Proof,
+        key_id: KeyId,
+        device: &str,
+        realm: &str,
+    ) -> Result<(), WrongRun> {
+        if proof != Proof::PeerAuthenticated {
+            return Err(WrongRun::GroupMembership);
+        }
+        if key_id != self.key_id || device != self.device || realm != self.realm {
+            return Err(WrongRun::OtherDevice);
+        }
+        Ok(())
+    }
+
     /// Takes note of the newest serial from a completed run.
     ///
     /// # Errors
     /// [`WrongRun`] if the run says nothing of this device's updates; nothing is changed then.
     // SPEC §9, attest[2]
     pub fn attested(&mut self, run: &Authenticated) -> Result<(), WrongRun> {
-        if run.proof() != Proof::PeerAuthenticated {
-            return Err(WrongRun::GroupMembership);
-        }
-        if run.key_id != self.key_id || run.device() != self.device || run.realm() != self.realm {
-            return Err(WrongRun::OtherDevice);
-        }
+        self.check_run(run.proof(), run.key_id, run.device(), run.realm())?;
         self.attested = self.attested.max(Some(run.attestation().serial));
         Ok(())
     }

@@ -77,6 +77,19 @@ fn config_errors_say_what_and_what_to_do() {
             ConfigError::PeerAuthNeeded,
             "nothing verifies the server of the tls link: add require_peer_auth, or a root or pin",
         ),
+        (
+            ConfigError::UpdatesNeedRun,
+            "no key update is stored yet, and the first could be an old one: add require_peer_auth",
+        ),
+        (
+            ConfigError::UpdatesOfOther(WrongRun::OtherDevice),
+            "peer authentication does not go with the key updates: the run was made for another \
+             device or realm",
+        ),
+        (
+            ConfigError::WillOnKeyTopic,
+            "the topic of the will belongs to key updates: choose another",
+        ),
         (ConfigError::NoRuntime, "no tokio runtime is running: start the client in one"),
     ] {
         assert_eq!(error.to_string(), text);
@@ -113,6 +126,7 @@ fn client_errors_pass_on_their_cause() {
             ClientError::AuthTopic,
             "the topic belongs to peer authentication: publish on another".into(),
         ),
+        (ClientError::KeyTopic, "the topic belongs to key updates: use another".into()),
         (ClientError::Full, "the queue is full: poll, or wait for room".into()),
         (ClientError::Closed, "the client was disconnected".into()),
     ] {

@@ -4,6 +4,7 @@ use std::format;
 use std::string::String;
 use std::{vec, vec::Vec};
 
+use crate::client::event::Receipt;
 use crate::guard::QoS;
 
 fn numbered(number: usize) -> Event {
@@ -35,7 +36,7 @@ fn message(topic: &str, link: Link) -> Event {
         delivery: delivery(),
         properties: crate::client::Properties::default(),
         packet_topic: None,
-        receipt: None,
+        receipt: Some(Receipt { link, id: 1, qos: QoS::AtLeastOnce, number: 1 }),
     })
 }
 
@@ -93,6 +94,20 @@ async fn full_queue_counts_what_it_may_let_go() {
     feed.miss();
     drop(feed);
     assert_eq!(drain(&inbox).await, ["0", "1", "missed 3", "5", "missed 1"]);
+}
+
+#[tokio::test]
+async fn lost_connection_keeps_what_was_acknowledged_to_its_broker() {
+    let inbox = Inbox::new(1);
+    let feed = inbox.feed();
+    for topic in ["a", "b"] {
+        let Event::Message(mut message) = message(topic, Link::Tcp) else { unreachable!() };
+        message.receipt = None;
+        feed.push(Event::Message(message));
+    }
+    feed.connection_lost(Link::Tcp);
+    drop(feed);
+    assert_eq!(drain(&inbox).await, ["a", "b"]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Dialed, Worker};
 use crate::client::connection::{Connection, Leave, Stage};
 use crate::client::entry::Entry;
-use crate::client::error::{LinkError, PeerFault, Refusal};
+use crate::client::error::{ClientError, LinkError, PeerFault, Refusal};
 use crate::client::event::Event;
 use crate::client::guards::now;
 use crate::client::log::Mark;
@@ -17,6 +17,7 @@ use crate::client::peer::Outcome;
 #[cfg(feature = "tls")]
 use crate::client::peer::random_id;
 use crate::client::protocol::{Call, Dial, Received};
+use crate::client::will::lacks_key;
 use crate::guard::QoS;
 use crate::peer::Authenticated;
 
@@ -26,7 +27,8 @@ impl<D: Dial> Worker<D> {
         let mut call = Call::default();
         #[cfg(feature = "tls")]
         if let Some(peer) = &mut self.parts.peer {
-            let (probe, config) = peer.look();
+            let sent = self.parts.updates.as_ref().map(|updates| updates.pins());
+            let (probe, config) = peer.look(&sent.unwrap_or_default());
             call.tls = config;
             if probe {
                 let id = random_id().map_err(|_| LinkError::Peer(PeerFault::NoEntropy))?;
@@ -35,14 +37,32 @@ impl<D: Dial> Worker<D> {
                 return Ok((Connection::probe(requests), network));
             }
         }
-        let super::Parts { link, dial, will, guards, .. } = &self.parts;
-        let will = will.as_ref().map(|will| will.seal(&mut guards.tx(), *link, &dial.client_id()));
-        let will = will.transpose().map_err(LinkError::Will)?;
+        let will = self.sealed_will()?;
+        let super::Parts { dial, .. } = &self.parts;
         call.will = will.as_ref().map(Entry::publish);
         let (requests, network) = dial.dial(call);
         let mut connection = Connection::new(requests);
         connection.will_key = will.as_ref().and_then(Entry::session).map(|(kid, _)| kid);
+        connection.without_will = will.is_none();
         Ok((connection, network))
+    }
+
+    /// The will of the next connection. One whose key is to come by that connection is left out.
+    fn sealed_will(&self) -> Result<Option<Entry>, LinkError> {
+        let super::Parts { link, dial, will, guards, updates, feed, .. } = &self.parts;
+        let Some(will) = will else { return Ok(None) };
+        match will.seal(&mut guards.tx(), *link, &dial.client_id()) {
+            Ok(entry) => Ok(Some(entry)),
+            Err(reason) if updates.is_some() && lacks_key(reason) => {
+                let topic = String::from_utf8_lossy(&will.topic).into_owned();
+                feed.push_or_miss(Event::PublishFailed {
+                    topic,
+                    reason: ClientError::Seal(reason),
+                });
+                Ok(None)
+            }
+            Err(error) => Err(LinkError::Will(error)),
+        }
     }
 
     /// The broker took the connection: the authority's answers are subscribed before all else.
@@ -118,6 +138,10 @@ impl<D: Dial> Worker<D> {
 
     fn authenticated(&mut self, connection: &mut Connection<D::Requests>, run: Authenticated) {
         connection.run_ends = None;
+        if let Some(updates) = &self.parts.updates {
+            // checked at the start: the run is one of the same device and key
+            let _ = updates.attested(&run);
+        }
         if connection.probe {
             connection.leave = Leave::Wanted;
             return;

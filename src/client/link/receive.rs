@@ -32,6 +32,11 @@ impl<D: Dial> Worker<D> {
         if !connection.is_admitted() && !self.is_record(&received) {
             return self.keep(connection, received);
         }
+        // what waits for keys goes before what comes with them
+        if self.reloads.has_changed().unwrap_or(false) {
+            self.reloads.mark_unchanged();
+            self.reloaded(connection).await?;
+        }
         self.receive(connection, &received).await?;
         while connection.is_admitted()
             && let Some(early) = connection.early.pop_front()
@@ -67,6 +72,9 @@ impl<D: Dial> Worker<D> {
         if self.is_record(received) {
             return self.take_record(connection, received);
         }
+        if self.is_key_topic(&received.topic) {
+            return self.take_update(connection, received).await;
+        }
         let acknowledged = received.qos != QoS::AtMostOnce;
         if !acknowledged && !self.parts.feed.has_room() {
             self.parts.feed.miss();
@@ -94,21 +102,16 @@ impl<D: Dial> Worker<D> {
                     let mark = self.parts.guards.rx().asked_for();
                     connection.acknowledge(receipt, mark);
                 }
-                if reason != OpenError::Cleared(BareDelete::Ignore) {
-                    self.parts.feed.push_or_miss(self.rejected(received, reason));
+                match reason {
+                    OpenError::Cleared(BareDelete::Ignore) => {}
+                    OpenError::UnknownKey if self.parts.updates.is_some() => {
+                        self.keep_for_its_key(received);
+                    }
+                    reason => self.parts.feed.push_or_miss(self.rejected(received, reason)),
                 }
             }
         }
         Ok(())
-    }
-
-    fn rejected(&self, received: &Received, reason: OpenError) -> Event {
-        let topic = String::from_utf8_lossy(&received.topic).into_owned();
-        let link = self.parts.link;
-        match reason {
-            OpenError::Cleared(_) => Event::Cleared { topic, link },
-            reason => Event::Rejected { topic, link, reason },
-        }
     }
 
     fn receipt(&mut self, received: &Received) -> Option<Receipt> {
@@ -122,7 +125,7 @@ impl<D: Dial> Worker<D> {
     }
 
     /// Opens a message, and gives it out when the replay log knows what it has to.
-    async fn open(
+    pub(super) async fn open(
         &mut self,
         received: &Received,
         receipt: Option<Receipt>,
@@ -144,8 +147,8 @@ impl<D: Dial> Worker<D> {
             Opened::NeedsClaim(claim) => self.parts.guards.rx().finish(claim, &mut payload),
         };
         drop(turn);
-        // what the broker does not wait for, nobody acknowledges
-        if receipt.is_none()
+        // what no broker waits for, nobody acknowledges
+        if received.qos == QoS::AtMostOnce
             && let Some(delivered) = delivery.receipt
         {
             let mark = self.parts.guards.rx().confirm(delivered);
@@ -184,8 +187,19 @@ impl<D: Dial> Worker<D> {
     }
 }
 
+impl<D> Worker<D> {
+    pub(super) fn rejected(&self, received: &Received, reason: OpenError) -> Event {
+        let topic = String::from_utf8_lossy(&received.topic).into_owned();
+        let link = self.parts.link;
+        match reason {
+            OpenError::Cleared(_) => Event::Cleared { topic, link },
+            reason => Event::Rejected { topic, link, reason },
+        }
+    }
+}
+
 /// Why a message is not given out.
-enum Unopened {
+pub(super) enum Unopened {
     Refused(OpenError),
     LogFailed,
 }

@@ -7,6 +7,7 @@ use std::vec::Vec;
 use super::Worker;
 use crate::client::connection::{Connection, Leave};
 use crate::client::entry::Entry;
+use crate::client::error::LinkError;
 use crate::client::event::Event;
 use crate::client::protocol::Dial;
 use crate::guard::{GuardTx, Outgoing};
@@ -45,7 +46,15 @@ impl Retained {
 
 impl<D: Dial> Worker<D> {
     // SPEC §4, "before erasing, re-publish the ones and reconnect for the others"
-    pub(super) fn reloaded(&mut self, connection: &mut Connection<D::Requests>) {
+    pub(super) async fn reloaded(
+        &mut self,
+        connection: &mut Connection<D::Requests>,
+    ) -> Result<(), LinkError> {
+        self.note_keys(connection);
+        self.reopen().await
+    }
+
+    fn note_keys(&mut self, connection: &mut Connection<D::Requests>) {
         let guard = self.parts.guards.tx();
         let outdated = self.retained.take_outdated(&guard);
         for topic in outdated {

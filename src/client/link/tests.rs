@@ -2,6 +2,7 @@ mod authenticate;
 mod outcomes;
 mod reloaded;
 mod replay_log;
+mod updates;
 
 use super::*;
 use std::vec;
@@ -189,7 +190,7 @@ impl Fixture {
 
     fn with_peer(packets: usize, guard: Guard, will: Option<Will>, peer: Option<Peer>) -> Self {
         let (tx, rx) = guard.split();
-        Self::with_all(packets, will, peer, |_| Guards::new(tx, rx, None))
+        Self::with_all(packets, will, (peer, |_, _| None), |_| Guards::new(tx, rx, None))
     }
 
     fn with_guards(
@@ -197,13 +198,13 @@ impl Fixture {
         will: Option<Will>,
         guards: impl FnOnce(&Arc<Inbox>) -> Guards,
     ) -> Self {
-        Self::with_all(packets, will, None, guards)
+        Self::with_all(packets, will, (None, |_, _| None), guards)
     }
 
     fn with_all(
         packets: usize,
         will: Option<Will>,
-        peer: Option<Peer>,
+        (peer, updates): (Option<Peer>, impl FnOnce(&Guards, &Arc<Inbox>) -> Option<Arc<Updates>>),
         guards: impl FnOnce(&Arc<Inbox>) -> Guards,
     ) -> Self {
         let (dial, brokers) = unbounded_channel();
@@ -218,6 +219,7 @@ impl Fixture {
             dial: FakeDial(dial),
             will: will.map(Arc::new),
             peer,
+            updates: updates(&guards, &inbox),
             guards: guards.clone(),
             renewals: Renewals::new(Vec::new(), &guards, &inbox, &Handle::current()),
             room: Arc::clone(&room),

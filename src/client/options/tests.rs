@@ -37,7 +37,7 @@ fn facts() -> Facts {
 }
 
 fn check_one(link: Link, facts: &Facts, settings: &Settings) -> Result<(), ConfigError> {
-    check(settings, &guard(), [(link, facts)].into_iter())
+    check(settings, &guard(), None, [(link, facts)].into_iter())
 }
 
 fn on(link: Link, change: impl FnOnce(&mut Facts)) -> Result<(), ConfigError> {
@@ -147,7 +147,7 @@ fn client_ids_differ_unless_the_broker_chooses_them() {
             (link, Facts { client_id, ..facts() })
         });
         let facts = facts.iter().map(|(link, facts)| (*link, facts));
-        check(&ClientOptions::<()>::new().settings, &guard(), facts)
+        check(&ClientOptions::<()>::new().settings, &guard(), None, facts)
     };
     assert_eq!(pair("a", "b"), Ok(()));
     assert_eq!(pair("", ""), Ok(()));
