@@ -25,7 +25,7 @@ pub use error::{DeviceFault, DeviceFileError};
 
 use super::key_file::{self, ENCODED_LEN, KeyFault, WriteKeyFileError, quoted};
 use super::position::Located;
-use super::section::{Section, document};
+use super::section::{Section, Slip, document};
 use crate::peer::{BrokerName, NameError, Names, PeerId, PeerKey};
 use crate::schedule::{RealmError, check_realm};
 use crate::secret::SharedKey;
@@ -257,7 +257,7 @@ fn from_text(text: &str) -> Parsed<DeviceFile> {
     Ok(DeviceFile { realm, device, authority, prefix, request, response, key })
 }
 
-fn setting<'t>(slip: Located<super::section::Slip<'t>>) -> Located<DeviceFault> {
+fn setting(slip: Located<Slip<'_>>) -> Located<DeviceFault> {
     let fault: Located<KeyFault> = slip.into();
     Located::new(fault.at, DeviceFault::Setting(fault.what))
 }

@@ -126,7 +126,7 @@ pub(super) fn load(database: &Database) -> Result<Loaded, redb::Error> {
         let id = id.value();
         let row = DeviceRow::decode(row.value()).ok_or_else(no_version)?;
         let progress = progress.get(id)?.map(|row| Progress::decode(row.value()));
-        let progress = progress.map_or(Some(Progress::default()), |progress| progress);
+        let progress = progress.unwrap_or_else(|| Some(Progress::default()));
         devices.push((id.into(), row, progress.ok_or_else(no_version)?));
     }
     let order = transaction.open_table(ROTATION)?.get(CURRENT)?;

@@ -241,9 +241,9 @@ impl fmt::Debug for Progress {
 pub struct Rotation {
     /// The greatest generation there was when the order was given. Who was revoked may hold it.
     pub past: u32,
-    /// When it goes on without those that have not acknowledged, in Unix milliseconds.
-    pub deadline: u64,
-    /// For how many seconds the generation before opens after that.
+    /// For how many seconds devices that have not acknowledged are waited for.
+    pub patience: u64,
+    /// For how many seconds the generation before opens after the new one seals.
     pub retire: u64,
 }
 
@@ -252,7 +252,7 @@ impl Rotation {
         let mut bytes = Vec::new();
         let mut put = |part: &[u8]| bytes.extend_from_slice(part);
         cbor::head(ARRAY, 3, &mut put);
-        for number in [self.past.into(), self.deadline, self.retire] {
+        for number in [self.past.into(), self.patience, self.retire] {
             cbor::head(UNSIGNED, number, &mut put);
         }
         bytes
@@ -262,7 +262,7 @@ impl Rotation {
         let mut items = Items::new(bytes);
         items.expect_head(ARRAY, 3).ok()?;
         let mut number = || items.head(UNSIGNED).ok();
-        let (past, deadline, retire) = (u32::try_from(number()?).ok()?, number()?, number()?);
-        items.is_empty().then_some(Self { past, deadline, retire })
+        let (past, patience, retire) = (u32::try_from(number()?).ok()?, number()?, number()?);
+        items.is_empty().then_some(Self { past, patience, retire })
     }
 }

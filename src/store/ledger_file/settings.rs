@@ -101,8 +101,19 @@ impl Settings {
     }
 
     /// The device whose acknowledgements come on `topic`.
+    #[cfg_attr(not(feature = "rumqttc"), expect(dead_code, reason = "only an authority asks"))]
     pub(crate) fn acknowledged_by<'t>(&self, topic: &'t str) -> Option<&'t str> {
-        let rest = topic.strip_prefix(&self.prefix)?.strip_prefix("/keys/")?;
-        rest.strip_suffix("/ack").filter(|device| !device.contains('/'))
+        self.between("/keys/", "/ack", topic)
+    }
+
+    /// The device that is answered on `topic`.
+    #[cfg_attr(not(feature = "rumqttc"), expect(dead_code, reason = "only an authority asks"))]
+    pub(crate) fn answered_on<'t>(&self, topic: &'t str) -> Option<&'t str> {
+        self.between("/auth/", "/res", topic)
+    }
+
+    fn between<'t>(&self, before: &str, behind: &str, topic: &'t str) -> Option<&'t str> {
+        let rest = topic.strip_prefix(&self.prefix)?.strip_prefix(before)?;
+        rest.strip_suffix(behind).filter(|device| !device.contains('/'))
     }
 }

@@ -31,7 +31,7 @@ fn ledger() -> (tempfile::TempDir, LedgerFile) {
     (dir, ledger)
 }
 
-const ORDER: Rotation = Rotation { past: 3, deadline: 70_000, retire: 60 };
+const ORDER: Rotation = Rotation { past: 3, patience: 70, retire: 60 };
 
 fn progress() -> Progress {
     Progress {
