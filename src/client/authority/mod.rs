@@ -14,17 +14,19 @@
 //! over, it seals and the one before opens only; when the time of that is over too, it is erased.
 //!
 //! ```no_run
-//! use mqtt_seal::client::authority::{Setup, guard};
+//! use mqtt_seal::client::authority::{self, Setup};
 //! use mqtt_seal::peer::BrokerName;
 //! use mqtt_seal::policy::Links;
 //! use mqtt_seal::rumqttc_v4::{AsyncClient, ClientOptions};
 //! use mqtt_seal::store::ledger_file::LedgerFile;
+//! use mqtt_seal::{Guard, Keyring};
 //! use rumqttc::MqttOptions;
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let ledger = LedgerFile::open("ledger")?;
 //! let options = ClientOptions::new().tcp(MqttOptions::new("authority", "localhost", 1883));
-//! let guard = guard(ledger.settings(), Links::Tcp)?;
+//! let policy = authority::policy(ledger.settings())?;
+//! let guard = Guard::new(policy, Keyring::default(), Links::Tcp)?;
 //! let (client, events) = AsyncClient::new(guard, options, 100)?;
 //! let setup = Setup::new(&ledger, "keys.toml", vec![])?;
 //! let setup = setup.vouch(BrokerName::parse("localhost:1883")?, vec![]);
@@ -45,7 +47,7 @@ mod step;
 pub use device::Unfit;
 pub use event::{AuthorityError, Event};
 pub use fleet::{BadRow, Fleet, Heard, HeardError, Outgoing, Prepared};
-pub use run::{Authority, GuardError, Setup, guard};
+pub use run::{Authority, Setup, policy};
 pub use step::{LEAST_OFFER, Step};
 
 #[cfg(test)]

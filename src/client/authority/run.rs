@@ -15,11 +15,9 @@ use super::fleet::{Fleet, Heard, Outgoing};
 use super::keys::Keys;
 use crate::client::handle::{AsyncClient, EventLoop};
 use crate::client::{Event as Told, Message};
-use crate::guard::{Guard, QoS};
-use crate::keyring::Keyring;
+use crate::guard::QoS;
 use crate::peer::{BrokerName, SpkiHash};
-use crate::policy::{Links, Policy, Rule, RuleError, Transport};
-use crate::session::NoEntropy;
+use crate::policy::{Policy, Rule, RuleError, Transport};
 use crate::store::ledger_file::{Changes, Claim, LedgerFile, LedgerFileError, Settings};
 
 /// How often it looks at the files, and writes what it heard.
@@ -96,7 +94,7 @@ impl Setup {
         self
     }
 
-    /// Starts. `client` and `events` belong together and have the guard of [`guard`].
+    /// Starts. `client` and `events` belong together and have the rules of [`policy`].
     ///
     /// # Errors
     /// [`AuthorityError::Client`].
@@ -132,44 +130,17 @@ impl Setup {
     }
 }
 
-/// The guard of an authority's client: what an authority sends and takes on its own topics is
-/// sealed already, and nothing else goes out.
+/// The rules of an authority's client, which needs no keyring: what it sends and takes on its own
+/// topics is sealed already, and nothing else goes out.
 ///
 /// # Errors
-/// [`GuardError`].
-pub fn guard(settings: &Settings, links: Links) -> Result<Guard, GuardError> {
-    let topics = ["keys/#", "auth/#"].map(|filter| {
-        let mut topic = String::from(settings.prefix());
-        topic.push('/');
-        topic.push_str(filter);
-        topic
-    });
+/// [`RuleError`] if the topics make no rule.
+pub fn policy(settings: &Settings) -> Result<Policy, RuleError> {
+    let topics = ["/keys/#", "/auth/#"].map(|filter| [settings.prefix(), filter].concat());
     let topics = topics.iter().map(String::as_str);
-    let rule = Rule::clear(topics).transport(Transport::Any).build().map_err(GuardError::Rule)?;
-    let guard = Guard::new(Policy::new(std::vec![rule]), Keyring::default(), links);
-    guard.map_err(GuardError::NoEntropy)
+    let rule = Rule::clear(topics).transport(Transport::Any).build()?;
+    Ok(Policy::new(std::vec![rule]))
 }
-
-/// Why there is no guard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GuardError {
-    /// The topics make no rule.
-    Rule(RuleError),
-    /// The random generator failed.
-    NoEntropy(NoEntropy),
-}
-
-impl core::fmt::Display for GuardError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Rule(error) => error.fmt(f),
-            Self::NoEntropy(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for GuardError {}
 
 impl<V> Authority<V> {
     /// The next event. Poll it: nothing goes on without.

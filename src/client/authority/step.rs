@@ -46,8 +46,8 @@ impl fmt::Display for Step {
             }
             Self::Activate { generation, missing, .. } => write!(
                 f,
-                "generation {generation} seals: the deadline is over, {missing} devices did not \
-                 acknowledge it"
+                "generation {generation} seals: the deadline is over, without word of {missing} {}",
+                if *missing == 1 { "device" } else { "devices" }
             ),
             Self::Erase { generation } => write!(f, "generation {generation} is erased"),
         }

@@ -13,6 +13,7 @@ fn steps_say_what_follows() {
     let texts = [
         Step::Draw,
         Step::Activate { generation: 2, retire: 9, missing: 0 },
+        Step::Activate { generation: 2, retire: 9, missing: 1 },
         Step::Activate { generation: 2, retire: 9, missing: 3 },
         Step::Erase { generation: 1 },
     ]
@@ -22,7 +23,8 @@ fn steps_say_what_follows() {
         [
             "another generation is drawn: devices are given it",
             "generation 2 seals: every device has it",
-            "generation 2 seals: the deadline is over, 3 devices did not acknowledge it",
+            "generation 2 seals: the deadline is over, without word of 1 device",
+            "generation 2 seals: the deadline is over, without word of 3 devices",
             "generation 1 is erased",
         ]
     );
