@@ -130,21 +130,35 @@ impl LedgerFile {
     /// Enters a device. Its id is never used again, since devices keep serials.
     ///
     /// # Errors
-    /// [`LedgerFileError::UnknownDevice`] if `id` is no [`PeerId`], [`LedgerFileError::Enrolled`];
-    /// others of the file.
+    /// As [`LedgerFile::enrol_all`].
     pub fn enrol(&self, id: &str, row: &DeviceRow) -> Result<(), LedgerFileError> {
-        if PeerId::parse(id).is_err() {
-            return Err(LedgerFileError::UnknownDevice { device: id.into() });
-        }
-        let new = self.change(|transaction| {
-            let mut devices = transaction.open_table(DEVICES)?;
-            if devices.get(id)?.is_some() {
-                return Ok(false);
+        self.enrol_all([(id, row)])
+    }
+
+    /// Enters devices with one write, all of them or none.
+    ///
+    /// # Errors
+    /// With the first of them [`LedgerFileError::UnknownDevice`] if its id is no [`PeerId`], or
+    /// [`LedgerFileError::Enrolled`]; others of the file.
+    pub fn enrol_all<'r>(
+        &self,
+        devices: impl IntoIterator<Item = (&'r str, &'r DeviceRow)>,
+    ) -> Result<(), LedgerFileError> {
+        let database = self.open_to_change()?;
+        let transaction = || Ok::<_, redb::Error>(database.begin_write()?);
+        let transaction = transaction().map_err(|error| of(&self.path, error))?;
+        for (id, row) in devices {
+            let device = || id.into();
+            if PeerId::parse(id).is_err() {
+                return Err(LedgerFileError::UnknownDevice { device: device() });
             }
-            devices.insert(id, row.encode().as_slice())?;
-            Ok(true)
-        })?;
-        new.then_some(()).ok_or_else(|| LedgerFileError::Enrolled { device: id.into() })
+            let new = enter(&transaction, id, row).map_err(|error| of(&self.path, error))?;
+            if !new {
+                return Err(LedgerFileError::Enrolled { device: device() });
+            }
+        }
+        let commit = || Ok::<_, redb::Error>(transaction.commit()?);
+        commit().map_err(|error| of(&self.path, error).into())
     }
 
     /// Revokes a device, and orders the rotation for everybody else with it. To revoke it again
@@ -208,10 +222,14 @@ impl LedgerFile {
         &self,
         edit: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
     ) -> Result<T, LedgerFileError> {
+        self.write(&self.open_to_change()?, edit)
+    }
+
+    fn open_to_change(&self) -> Result<Database, LedgerFileError> {
         let database = open(&self.path)?;
         // the authority waits for the database, and so sees the change
         claim::tell(&self.path)?;
-        self.write(&database, edit)
+        Ok(database)
     }
 
     fn write<T>(
@@ -227,6 +245,16 @@ impl LedgerFile {
         };
         write().map_err(|error| of(&self.path, error).into())
     }
+}
+
+/// Whether the device was not there.
+fn enter(transaction: &WriteTransaction, id: &str, row: &DeviceRow) -> Result<bool, redb::Error> {
+    let mut devices = transaction.open_table(DEVICES)?;
+    if devices.get(id)?.is_some() {
+        return Ok(false);
+    }
+    devices.insert(id, row.encode().as_slice())?;
+    Ok(true)
 }
 
 fn order(transaction: &WriteTransaction, rotation: Rotation) -> Result<(), redb::Error> {

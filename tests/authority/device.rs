@@ -10,7 +10,7 @@ use mqtt_seal::policy::{Link, Links, Policy, Rule, Scope, Transport};
 use mqtt_seal::replay::Rejected;
 use mqtt_seal::store::device_file::DeviceFile;
 use mqtt_seal::update::{
-    KeyState, OpenError as UpdateFault, Received, Receiver, Snapshot, UpdateError,
+    Entry, KeyState, OpenError as UpdateFault, Received, Receiver, Snapshot, UpdateError,
 };
 
 use crate::now;
@@ -165,7 +165,7 @@ impl Device {
 
     pub(crate) fn generations(&self, state: KeyState) -> Vec<u32> {
         let entries = self.snapshot.iter().flat_map(Snapshot::entries);
-        entries.filter(|entry| entry.state() == state).map(|entry| entry.generation()).collect()
+        entries.filter(|entry| entry.state() == state).map(Entry::generation).collect()
     }
 
     /// Whether it ever saw a key of a later generation.

@@ -53,8 +53,8 @@ impl Site {
         let settings = Settings::new("acme-prod", "authority", "acme").unwrap();
         let ledger = LedgerFile::create(dir.path().join("ledger"), settings).unwrap();
         let name = format!("localhost:{}", broker.tcp_port());
-        let devices = (0..devices).map(|number| Device::new(&enrol(&ledger, number), &name));
-        let devices: Vec<_> = devices.collect();
+        let files = enrol(&ledger, devices);
+        let enrolled = files.iter().map(|file| Device::new(file, &name)).collect();
         let (tell, heard) = mpsc::unbounded_channel();
         let mut gateways = vec![];
         for number in 0..GATEWAYS {
@@ -63,8 +63,8 @@ impl Site {
         let mut site = Self {
             broker,
             ledger,
-            updates: vec![vec![]; devices.len()],
-            devices,
+            updates: vec![vec![]; devices],
+            devices: enrolled,
             dir,
             authority: None,
             gateways,
@@ -246,16 +246,21 @@ fn number(id: &str) -> usize {
     id.strip_prefix('d').unwrap().parse().unwrap()
 }
 
-/// Enters a device, and returns its file as it arrives there.
-fn enrol(ledger: &LedgerFile, number: usize) -> DeviceFile {
-    let mut key = [0; 32];
-    getrandom::SysRng.fill(&mut key).unwrap();
-    let mut again = key;
-    let id = format!("d{number}");
+/// Enters devices, and returns their files as they arrive there.
+fn enrol(ledger: &LedgerFile, devices: usize) -> Vec<DeviceFile> {
+    let ids: Vec<String> = (0..devices).map(|number| format!("d{number}")).collect();
     let node = Share::Node(TopicName::parse("plant/a").unwrap().path(2));
-    let row = DeviceRow::new(SharedKey::take(&mut key), vec![Granted::new(node)], false, 0);
-    ledger.enrol(&id, &row).unwrap();
-    DeviceFile::new(ledger.settings(), &id, SharedKey::take(&mut again)).unwrap()
+    let (mut rows, mut files) = (vec![], vec![]);
+    for id in &ids {
+        let mut key = [0; 32];
+        getrandom::SysRng.fill(&mut key).unwrap();
+        let (mut again, shares) = (key, vec![Granted::new(node)]);
+        rows.push(DeviceRow::new(SharedKey::take(&mut key), shares, false, 0));
+        let key = SharedKey::take(&mut again);
+        files.push(DeviceFile::new(ledger.settings(), id, key).unwrap());
+    }
+    ledger.enrol_all(ids.iter().map(String::as_str).zip(&rows)).unwrap();
+    files
 }
 
 /// A connection, subscribed to everything that concerns devices.

@@ -26,8 +26,9 @@ const TICK: Duration = Duration::from_millis(100);
 const REPORT: Duration = Duration::from_secs(1);
 /// Updates that are stored with one write.
 const BATCH: usize = 256;
-/// Answers that wait to be sent. A device whose answer is let go asks again.
-const MAX_ANSWERS: usize = 256;
+/// Answers that wait to be sent, some 4 MiB of them: a whole fleet asks at once when a broker is back.
+/// A device whose answer is let go asks again.
+const MAX_ANSWERS: usize = 16_384;
 
 /// An authority that runs: it answers its devices, publishes their updates and drives rotations.
 ///

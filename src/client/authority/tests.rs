@@ -28,7 +28,7 @@ struct Counting(u64);
 
 impl Entropy for Counting {
     fn fill(&mut self, out: &mut [u8; 32]) -> Result<(), NoEntropy> {
-        self.0 += 1;
+        self.0 = self.0.wrapping_add(1);
         *out = [0x5A; 32];
         out[..8].copy_from_slice(&self.0.to_be_bytes());
         Ok(())
@@ -45,7 +45,7 @@ fn id(number: usize) -> String {
 
 /// The pairwise key of a device.
 fn pairwise(number: usize) -> SharedKey {
-    SharedKey::take(&mut [u8::try_from(number).unwrap() + 1; 32])
+    SharedKey::take(&mut [u8::try_from(number).unwrap().wrapping_add(1); 32])
 }
 
 fn row(number: usize) -> DeviceRow {
@@ -244,7 +244,7 @@ impl World {
     }
 
     fn pass(&mut self, seconds: u64) {
-        self.now += seconds * 1_000;
+        self.now = self.now.saturating_add(seconds.saturating_mul(1_000));
     }
 }
 

@@ -75,6 +75,19 @@ fn id_is_given_once_whatever_became_of_the_device() {
 }
 
 #[test]
+fn devices_are_enrolled_together_or_not_at_all() {
+    let (_dir, ledger) = ledger();
+    let rows = [device(1), device(2)];
+    for bad in ["d", "a/b"] {
+        let error = ledger.enrol_all([("d", &rows[0]), (bad, &rows[1])]).unwrap_err();
+        assert!(error.to_string().contains(bad), "{error}");
+        assert!(ledger.devices().unwrap().is_empty());
+    }
+    ledger.enrol_all([("d", &rows[0]), ("e", &rows[1])]).unwrap();
+    assert_eq!(ledger.devices().unwrap().len(), 2);
+}
+
+#[test]
 fn revocation_and_its_rotation_are_one_write() {
     let (_dir, ledger) = ledger();
     ledger.enrol("d", &device(1)).unwrap();
@@ -107,7 +120,7 @@ fn claim_sees_every_change_of_others_and_none_of_its_own() {
     assert_eq!(claim.changes().unwrap(), before);
     let steps: [&dyn Fn(); 3] =
         [&|| ledger.enrol("d", &device(1)).unwrap(), &|| ledger.rotate(ORDER).unwrap(), &|| {
-            ledger.revoke("d", ORDER).unwrap()
+            ledger.revoke("d", ORDER).unwrap();
         }];
     for step in steps {
         step();
@@ -141,7 +154,8 @@ fn order_is_taken_away_by_what_carries_it_out_alone() {
 
 #[test]
 fn rows_are_read_whole_or_not_at_all() {
-    let rows: [(Vec<u8>, fn(&[u8]) -> bool); 3] = [
+    type Check = fn(&[u8]) -> bool;
+    let rows: [(Vec<u8>, Check); 3] = [
         (device(2).encode().to_vec(), |bytes| DeviceRow::decode(bytes).is_some()),
         (progress().encode(), |bytes| Progress::decode(bytes).is_some()),
         (ORDER.encode(), |bytes| Rotation::decode(bytes).is_some()),

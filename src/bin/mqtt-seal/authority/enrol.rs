@@ -8,7 +8,7 @@ use mqtt_seal::peer::PeerId;
 use mqtt_seal::session::Entropy as _;
 use mqtt_seal::store::device_file::DeviceFile;
 use mqtt_seal::store::key_file::{KeyFile, Share, WriteKeyFileError};
-use mqtt_seal::store::ledger_file::{DeviceRow, Granted, LedgerFile};
+use mqtt_seal::store::ledger_file::{DeviceRow, Granted, LedgerFile, LedgerFileError};
 use zeroize::Zeroizing;
 
 use super::LedgerArg;
@@ -45,8 +45,18 @@ impl Args {
         let cut = keys.grant_for(&shares, None);
         cut.map_err(|error| Fault::told(&error, "use --node, --scope or --named"))?;
         self.check(&ledger)?;
+        if self.form == FormArg::Compact {
+            self.allot()?;
+        }
+        let mut made = Made::default();
         for device in &self.devices {
-            self.enrol(&ledger, device, &shares)?;
+            self.make(&ledger, device, &shares, &mut made)?;
+        }
+        // the files first: a device that has a row but no key could never be enrolled again
+        let rows = self.devices.iter().map(String::as_str).zip(&made.rows);
+        ledger.enrol_all(rows).map_err(|error| Fault::told(&error, "check the ledger"))?;
+        for (device, path) in self.devices.iter().zip(core::mem::take(&mut made.files)) {
+            show::line(&format!("{}: for {device} alone, to be carried there", path.display()))?;
         }
         Ok(())
     }
@@ -54,21 +64,24 @@ impl Args {
     /// Before anything is written.
     fn check(&self, ledger: &LedgerFile) -> Result<(), Fault> {
         let known = ledger.devices().map_err(|error| Fault::told(&error, "check the file"))?;
-        for device in &self.devices {
+        for (number, device) in self.devices.iter().enumerate() {
             PeerId::parse(device).map_err(|error| Fault::told(&error, "choose another"))?;
-            if known.iter().any(|(id, ..)| id == device) {
-                let what = format!("{device} is in the ledger, and ids are used once");
-                return Err(Fault::new(what, "choose another"));
+            let twice = self.devices.iter().take(number).any(|other| other == device);
+            if twice || known.iter().any(|(id, ..)| id == device) {
+                let error = LedgerFileError::Enrolled { device: device.clone() };
+                return Err(Fault::told(&error, "choose another"));
             }
         }
         Ok(())
     }
 
-    fn enrol(&self, ledger: &LedgerFile, device: &str, shares: &[Share<'_>]) -> Result<(), Fault> {
-        let compact = self.form == FormArg::Compact;
-        if compact {
-            self.allot(device)?;
-        }
+    fn make(
+        &self,
+        ledger: &LedgerFile,
+        device: &str,
+        shares: &[Share<'_>],
+        made: &mut Made,
+    ) -> Result<(), Fault> {
         let mut key = Zeroizing::new([0; 32]);
         let filled = getrandom::SysRng.fill(&mut key);
         filled.map_err(|error| Fault::told(&error, "see that the system has entropy"))?;
@@ -76,26 +89,41 @@ impl Args {
         let file = DeviceFile::new(ledger.settings(), device, SharedKey::take(&mut key));
         let file = file.map_err(|error| Fault::told(&error, "choose another"))?;
         let path = self.out.join(format!("{device}.toml"));
-        // the file first: a device that has a row but no key could never be enrolled again
         write(&file, &path)?;
+        made.files.push(path);
         let shares = shares.iter().map(|share| Granted::new(*share)).collect();
-        let row = DeviceRow::new(again, shares, compact, moment::now_ms());
-        ledger.enrol(device, &row).map_err(|error| {
-            // nothing knows its key
-            let _ = fs::remove_file(&path);
-            Fault::told(&error, "check the ledger")
-        })?;
-        show::line(&format!("{}: for {device} alone, to be carried there", path.display()))
+        let compact = self.form == FormArg::Compact;
+        made.rows.push(DeviceRow::new(again, shares, compact, moment::now_ms()));
+        Ok(())
     }
 
-    fn allot(&self, device: &str) -> Result<(), Fault> {
+    fn allot(&self) -> Result<(), Fault> {
         let allot = |file: &mut KeyFile| {
-            let sender = file.allot(device);
-            sender.map_err(|error| Fault::told(&error, "choose another name"))
+            let senders = self.devices.iter().map(|device| file.allot(device));
+            let senders = senders.collect::<Result<Vec<_>, _>>();
+            senders.map_err(|error| Fault::told(&error, "choose another name"))
         };
-        let (sender, backup) = ledger::change(&self.keys.keys, allot)?;
-        let (sender, backup) = (sender.get(), backup.display());
-        show::line(&format!("sender number {sender} for {device}; the old key file is {backup}"))
+        let (senders, backup) = ledger::change(&self.keys.keys, allot)?;
+        for (sender, device) in senders.iter().zip(&self.devices) {
+            show::line(&format!("sender number {} for {device}", sender.get()))?;
+        }
+        show::line(&format!("the old key file is {}", backup.display()))
+    }
+}
+
+/// What was made for devices that are not enrolled yet.
+#[derive(Default)]
+struct Made {
+    rows: Vec<DeviceRow>,
+    files: Vec<PathBuf>,
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for path in &self.files {
+            // no ledger knows the key in it
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
