@@ -30,7 +30,7 @@ const VERSION_NAME: &str = "version";
 const VERSION: u64 = 1;
 const STAMP_NAME: &str = "stamp";
 const SETTINGS: TableDefinition<'_, &str, &str> = TableDefinition::new("settings");
-/// Devices by id: written by who enrolls and revokes.
+/// Devices by id: written by who enrols and revokes.
 const DEVICES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("devices");
 /// Their progress: written by the authority that runs.
 const PROGRESS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("progress");

@@ -18,11 +18,20 @@ mod support;
 use std::env;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use device::Device;
 use mqtt_seal::client::authority::{AuthorityError, Setup};
-use mqtt_seal::guard::OpenError;
+use mqtt_seal::guard::{Guard, OpenError};
+use mqtt_seal::keyring::Keyring;
+use mqtt_seal::peer::Names;
+use mqtt_seal::policy::{Links, Policy, Rule};
+use mqtt_seal::rumqttc_v4::{AsyncClient, ClientOptions, Event, PeerAuth};
 use mqtt_seal::store::ledger_file::{LedgerFileError, Rotation};
+use mqtt_seal::tls::TlsConfig;
 use mqtt_seal::update::KeyState;
+use rumqttc::MqttOptions;
 use site::Site;
+use support::DEADLINE;
+use support::plain_sub::PlainSub;
 
 /// Devices of the long scene; with `MQTT_SEAL_LONG=1` of the measurement, too.
 const DEVICES: usize = 200;
@@ -65,22 +74,28 @@ async fn rotation_reaches_all_over_absence_a_killed_authority_and_a_revocation()
     }
     rotate(&site, 1);
     let some = |site: &mut Site| {
-        let pending =
-            |number: &usize| !site.devices[*number].generations(KeyState::Pending).is_empty();
-        (0..DEVICES).filter(pending).count() > DEVICES / 4
+        let has = |one: &&Device| {
+            let pending = one.generations(KeyState::Pending);
+            pending == [2] || one.generations(KeyState::Active) == [2]
+        };
+        site.devices.iter().filter(has).count() > DEVICES / 4
     };
-    site.until("a quarter has the pending generation", some).await;
+    site.until("a quarter has the new generation", some).await;
     site.kill_authority();
     site.send_round();
     site.until("traffic without an authority", |site| site.is_quiet()).await;
     site.start_authority();
 
-    // messages are on their way in every state
+    // messages are on their way in every state, and the authority dies here and there
     let mut rounds = 0;
     let rotated = |site: &mut Site| {
         if site.is_quiet() && rounds < 50 {
             rounds += 1;
             site.send_round();
+            if rounds % 10 == 0 {
+                site.kill_authority();
+                site.start_authority();
+            }
         }
         site.all(|one| one.generations(KeyState::Active) == [2])
     };
@@ -129,6 +144,54 @@ async fn revoke(site: &mut Site, number: usize) {
     };
     site.until("the ledger says so", current).await;
     assert_eq!(site.keys().grants().count(), 2, "{}", site.said());
+}
+
+/// With a client of this crate, which knows no CA that stands behind the broker.
+#[tokio::test(flavor = "multi_thread")]
+async fn client_trusts_the_broker_that_the_authority_vouches_for_by_its_key() {
+    let mut site = started(2).await;
+    let port = site.broker.tls_port();
+    let name = format!("localhost:{port}");
+    let (file, names) = (&site.files[1], site.files[1].names(&name).unwrap());
+    let Names { device, authority, request, response, .. } = names;
+    let peer = PeerAuth::new(file.peer_key().unwrap(), device, authority, request, response);
+    let tls = TlsConfig::builder().verify_by_peer_alone().build().unwrap();
+    let mqtt = MqttOptions::new("pump", "localhost", port);
+    let options = ClientOptions::new().require_peer_auth(peer).tls(mqtt, &tls);
+    let policy = Policy::new(vec![Rule::sealed(["#"]).build().unwrap()]);
+    let guard = Guard::new(policy, Keyring::default(), Links::Tls).unwrap();
+    let (_client, mut events) = AsyncClient::new(guard, options, 10).unwrap();
+    let run = loop {
+        let event = tokio::time::timeout(DEADLINE, events.poll()).await.unwrap();
+        match event.unwrap() {
+            Event::Authenticated { run, .. } => break run,
+            Event::PeerRefused { fault, .. } => panic!("{fault}"),
+            _ => {}
+        }
+    };
+    assert_eq!(run.attestation().serial, site.devices[1].receiver.serial().unwrap());
+    let seen = |site: &mut Site| site.said().contains(&format!("d1 is there, over {name}"));
+    site.until("a run over TLS", seen).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broker_that_forgot_everything_is_given_all_updates_again() {
+    let mut site = started(5).await;
+    site.broker.restart();
+    let watcher = PlainSub::start(&site.broker, "acme/keys/+");
+    for device in &site.devices {
+        watcher.wait_for_topic(device.receiver.topics().keys());
+    }
+    // who is enrolled meanwhile is given keys, too
+    site.enrol("late");
+    watcher.wait_for_topic("acme/keys/late");
+    for (number, device) in site.devices.iter_mut().enumerate() {
+        let topic = device.receiver.topics().keys().to_owned();
+        let mut of_it = watcher.seen().into_iter().filter(|seen| seen.topic == topic);
+        let (serial, newest) = (device.receiver.serial(), of_it.next_back().unwrap());
+        device.update(&newest.payload, true);
+        assert_eq!(device.receiver.serial(), serial, "d{number}: the same again");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

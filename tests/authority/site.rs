@@ -12,6 +12,7 @@ use mqtt_seal::session::Entropy as _;
 use mqtt_seal::store::device_file::DeviceFile;
 use mqtt_seal::store::key_file::{self, KeyFile, Share};
 use mqtt_seal::store::ledger_file::{DeviceRow, Granted, LedgerFile, Progress, Settings};
+use mqtt_seal::tls::SpkiPin;
 use mqtt_seal::topic::TopicName;
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, Publish, QoS};
 use tempfile::TempDir;
@@ -31,6 +32,9 @@ pub(crate) struct Site {
     pub(crate) broker: Mosquitto,
     pub(crate) ledger: LedgerFile,
     pub(crate) devices: Vec<Device>,
+    /// As they arrive at the devices.
+    pub(crate) files: Vec<DeviceFile>,
+    certs: Certs,
     dir: TempDir,
     authority: Option<Child>,
     gateways: Vec<AsyncClient>,
@@ -46,14 +50,16 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn new(devices: usize) -> Self {
-        let broker = Mosquitto::start(&Setup::new(&Certs::new().good));
+        let certs = Certs::new();
+        let broker = Mosquitto::start(&Setup::new(&certs.of_other_ca));
         let dir = TempDir::new().unwrap();
         let keys = KeyFile::generate("acme-prod", &mut getrandom::SysRng).unwrap();
         key_file::write_new(dir.path().join("keys.toml"), &keys).unwrap();
         let settings = Settings::new("acme-prod", "authority", "acme").unwrap();
         let ledger = LedgerFile::create(dir.path().join("ledger"), settings).unwrap();
         let name = format!("localhost:{}", broker.tcp_port());
-        let files = enrol(&ledger, devices);
+        let ids: Vec<String> = (0..devices).map(|number| format!("d{number}")).collect();
+        let files = enrol(&ledger, &ids);
         let enrolled = files.iter().map(|file| Device::new(file, &name)).collect();
         let (tell, heard) = mpsc::unbounded_channel();
         let mut gateways = vec![];
@@ -65,6 +71,8 @@ impl Site {
             ledger,
             updates: vec![vec![]; devices],
             devices: enrolled,
+            files,
+            certs,
             dir,
             authority: None,
             gateways,
@@ -87,10 +95,15 @@ impl Site {
     }
 
     pub(crate) fn authority_at(&self, log: File) -> Child {
-        let port = self.broker.tcp_port();
+        let (port, tls_port) = (self.broker.tcp_port(), self.broker.tls_port());
+        let certificate = std::fs::read(&self.certs.of_other_ca.cert.pem).unwrap();
+        let pin = SpkiPin::of_certificate(&certificate).unwrap();
         Command::new(env!("CARGO_BIN_EXE_mqtt-seal"))
             .current_dir(self.dir.path())
             .args(["authority", "run", "-p", &port.to_string()])
+            .args(["--broker", &format!("localhost:{port}")])
+            .args(["--broker", &format!("localhost:{tls_port}")])
+            .args(["--broker-key", &pin.to_string()])
             .env_remove("MQTT_SEAL_KEYS")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -223,6 +236,11 @@ impl Site {
         }
     }
 
+    /// Enters another device, of which nothing is heard.
+    pub(crate) fn enrol(&self, id: &str) {
+        drop(enrol(&self.ledger, &[id.to_owned()]));
+    }
+
     pub(crate) fn all(&self, what: impl Fn(&Device) -> bool) -> bool {
         self.devices.iter().filter(|device| device.online && !device.defiant).all(what)
     }
@@ -247,11 +265,10 @@ fn number(id: &str) -> usize {
 }
 
 /// Enters devices, and returns their files as they arrive there.
-fn enrol(ledger: &LedgerFile, devices: usize) -> Vec<DeviceFile> {
-    let ids: Vec<String> = (0..devices).map(|number| format!("d{number}")).collect();
+fn enrol(ledger: &LedgerFile, ids: &[String]) -> Vec<DeviceFile> {
     let node = Share::Node(TopicName::parse("plant/a").unwrap().path(2));
     let (mut rows, mut files) = (vec![], vec![]);
-    for id in &ids {
+    for id in ids {
         let mut key = [0; 32];
         getrandom::SysRng.fill(&mut key).unwrap();
         let (mut again, shares) = (key, vec![Granted::new(node)]);

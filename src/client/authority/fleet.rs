@@ -27,7 +27,7 @@ pub struct BadRow {
 
 impl fmt::Display for BadRow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the ledger's row of {} is damaged: enroll it under another id", self.device)
+        write!(f, "the ledger's row of {} is damaged: enrol it under another id", self.device)
     }
 }
 

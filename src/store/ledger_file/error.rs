@@ -131,7 +131,7 @@ impl LedgerFileError {
             Self::Busy { .. } => "is being changed by another process: try again",
             Self::Claimed { .. } => "has an authority that runs: stop that one first",
             Self::Foreign { .. } => "is a file of something else: name another one",
-            _ => "is damaged: enroll the devices anew, in another one",
+            _ => "is damaged: enrol the devices anew, in another one",
         }
     }
 

@@ -198,7 +198,7 @@ fn file_of_something_else_is_refused_with_the_reason() {
     fs::write(ledger.path(), [0; 9]).unwrap();
     assert_eq!(complaint(ledger.path()), "is a file of something else: name another one");
     fs::write(ledger.path(), b"redb").unwrap();
-    assert_eq!(complaint(ledger.path()), "is damaged: enroll the devices anew, in another one");
+    assert_eq!(complaint(ledger.path()), "is damaged: enrol the devices anew, in another one");
     let exists = LedgerFile::create(ledger.path(), settings()).unwrap_err().to_string();
     assert!(exists.ends_with(" exists: go on with it, or name another file"), "{exists}");
     let link = dir.path().join("link");

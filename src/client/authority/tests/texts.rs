@@ -100,7 +100,7 @@ fn errors_say_what_happened() {
     assert_eq!(
         texts[..5],
         [
-            "the ledger's row of d is damaged: enroll it under another id",
+            "the ledger's row of d is damaged: enrol it under another id",
             "the ledger is of realm a, the key file of realm b: name files of one",
             "the key file cannot be locked, permission denied: check its folder and permissions",
             "there is no shared or root key: add generations to the file of the authority",
