@@ -58,7 +58,9 @@ async fn started(devices: usize) -> Site {
 }
 
 fn rotate(site: &Site, past: u32) {
-    site.ledger.rotate(Rotation { past, patience: PATIENCE, retire: 3_600 }).unwrap();
+    site.ledger
+        .rotate(Rotation { past, ordered: now(), patience: PATIENCE, retire: 3_600 })
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +117,7 @@ async fn rotation_reaches_all_over_absence_a_killed_authority_and_a_revocation()
 /// Revokes a device that does not give its keys away.
 async fn revoke(site: &mut Site, number: usize) {
     site.devices[number].defiant = true;
-    let order = Rotation { past: 2, patience: PATIENCE, retire: 0 };
+    let order = Rotation { past: 2, ordered: now(), patience: PATIENCE, retire: 0 };
     site.ledger.revoke(&site.devices[number].id, order).unwrap();
     let erased = |site: &mut Site| {
         site.all(|one| {

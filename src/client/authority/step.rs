@@ -11,6 +11,9 @@ use crate::store::ledger_file::Rotation;
 /// it seals without those that did not acknowledge it.
 pub const LEAST_OFFER: u64 = 30;
 
+/// The last second that a key file has a date for: the end of the year 9999.
+const LAST_SECOND: u64 = 253_402_300_799;
+
 /// One change of the key file. Each leaves a file from which the next follows, so that a crash
 /// between two of them costs nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,14 +103,15 @@ pub(super) fn next(
     (missing == 0 || is_over(keys, situation, &order, generation)).then_some(step)
 }
 
-/// Whether devices that did not acknowledge `generation` are waited for no longer: it was drawn
-/// long enough ago, and this authority has offered it for a while.
+/// Whether devices that did not acknowledge `generation` are waited for no longer: it was drawn and
+/// ordered long enough ago, and this authority has offered it for a while.
 fn is_over(keys: &KeyFile, situation: &Situation, order: &Rotation, generation: u32) -> bool {
     let drawn = keys.created(generation).unwrap_or_default().saturating_mul(1_000);
+    let start = drawn.max(order.ordered);
     let wait = order.patience.saturating_mul(1_000);
     let least = order.patience.min(LEAST_OFFER).saturating_mul(1_000);
     let offered = situation.offered.map(|since| situation.now.saturating_sub(since));
-    situation.now.saturating_sub(drawn) >= wait && offered.is_some_and(|time| time >= least)
+    situation.now.saturating_sub(start) >= wait && offered.is_some_and(|time| time >= least)
 }
 
 /// The generation that seals.
@@ -133,7 +137,7 @@ impl Step {
                 keys.set_created(generation, now / 1_000)
             }
             Self::Activate { generation, retire, .. } => {
-                let end = (now / 1_000).saturating_add(retire);
+                let end = (now / 1_000).saturating_add(retire).min(LAST_SECOND);
                 while let Some(before) = sealing(keys) {
                     keys.set_state(before, State::Retiring { not_after: Some(end) })?;
                 }

@@ -53,6 +53,10 @@ fn row(number: usize) -> DeviceRow {
     DeviceRow::new(pairwise(number), vec![Granted::new(node)], number == 0, START)
 }
 
+fn order(past: u32, ordered: u64) -> Rotation {
+    Rotation { past, ordered, patience: 100, retire: 50 }
+}
+
 /// A device: what it has stored, and what it could not say.
 struct Member {
     receiver: Receiver,
@@ -173,7 +177,7 @@ impl World {
     }
 
     fn rotate(&mut self) {
-        self.order = Some(Rotation { past: self.greatest(), patience: 100, retire: 50 });
+        self.order = Some(order(self.greatest(), self.now));
         self.reload();
     }
 

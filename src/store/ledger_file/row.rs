@@ -241,6 +241,8 @@ impl fmt::Debug for Progress {
 pub struct Rotation {
     /// The greatest generation there was when the order was given. Who was revoked may hold it.
     pub past: u32,
+    /// When it was given, in Unix milliseconds.
+    pub ordered: u64,
     /// For how many seconds devices that have not acknowledged are waited for.
     pub patience: u64,
     /// For how many seconds the generation before opens after the new one seals.
@@ -251,8 +253,8 @@ impl Rotation {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut put = |part: &[u8]| bytes.extend_from_slice(part);
-        cbor::head(ARRAY, 3, &mut put);
-        for number in [self.past.into(), self.patience, self.retire] {
+        cbor::head(ARRAY, 4, &mut put);
+        for number in [self.past.into(), self.ordered, self.patience, self.retire] {
             cbor::head(UNSIGNED, number, &mut put);
         }
         bytes
@@ -260,9 +262,10 @@ impl Rotation {
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut items = Items::new(bytes);
-        items.expect_head(ARRAY, 3).ok()?;
+        items.expect_head(ARRAY, 4).ok()?;
         let mut number = || items.head(UNSIGNED).ok();
-        let (past, patience, retire) = (u32::try_from(number()?).ok()?, number()?, number()?);
-        items.is_empty().then_some(Self { past, patience, retire })
+        let (past, ordered) = (u32::try_from(number()?).ok()?, number()?);
+        let (patience, retire) = (number()?, number()?);
+        items.is_empty().then_some(Self { past, ordered, patience, retire })
     }
 }

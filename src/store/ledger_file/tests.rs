@@ -1,5 +1,4 @@
 use std::format;
-use std::os::unix::fs::PermissionsExt;
 use std::string::ToString;
 use std::vec;
 
@@ -31,7 +30,7 @@ fn ledger() -> (tempfile::TempDir, LedgerFile) {
     (dir, ledger)
 }
 
-const ORDER: Rotation = Rotation { past: 3, patience: 70, retire: 60 };
+const ORDER: Rotation = Rotation { past: 3, ordered: 9, patience: 70, retire: 60 };
 
 fn progress() -> Progress {
     Progress {
@@ -171,8 +170,10 @@ fn rows_are_read_whole_or_not_at_all() {
     assert_eq!(Rotation::decode(&ORDER.encode()), Some(ORDER));
 }
 
+#[cfg(unix)]
 #[test]
 fn file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
     let (_dir, ledger) = ledger();
     drop(ledger.claim().unwrap());
     for path in [ledger.path().into(), lock_path(ledger.path())] {
@@ -201,9 +202,12 @@ fn file_of_something_else_is_refused_with_the_reason() {
     assert_eq!(complaint(ledger.path()), "is damaged: enrol the devices anew, in another one");
     let exists = LedgerFile::create(ledger.path(), settings()).unwrap_err().to_string();
     assert!(exists.ends_with(" exists: go on with it, or name another file"), "{exists}");
-    let link = dir.path().join("link");
-    std::os::unix::fs::symlink(&other, &link).unwrap();
-    assert_eq!(complaint(&link), "is a link, a folder or a device: name the file itself");
+    #[cfg(unix)]
+    {
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        assert_eq!(complaint(&link), "is a link, a folder or a device: name the file itself");
+    }
 }
 
 #[test]

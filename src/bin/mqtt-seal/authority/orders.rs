@@ -60,6 +60,7 @@ impl RotateArgs {
             return Err(Fault::new(what, format!("wait: {CARRIED_OUT}")));
         }
         let mut numbers: Vec<u32> = keys.grants().map(Grant::generation).collect();
+        numbers.sort_unstable();
         numbers.dedup();
         if numbers.len() >= MAX_LIVE_KEYS {
             let what =
@@ -70,7 +71,7 @@ impl RotateArgs {
         let newest = keys.grants().max_by_key(|grant| grant.generation());
         let drawn = newest.filter(|grant| grant.state() == State::Pending);
         let past = greatest(&keys).saturating_sub(u32::from(drawn.is_some()));
-        let rotation = Rotation { past, patience: self.deadline, retire: self.retire };
+        let rotation = ordered(past, self.deadline, self.retire);
         ledger.rotate(rotation).map_err(failed)?;
         show::line(&format!("a rotation after generation {past} is ordered: {CARRIED_OUT}"))
     }
@@ -80,7 +81,7 @@ impl RevokeArgs {
     pub(super) fn run(&self) -> Result<(), Fault> {
         let (ledger, keys) = self.ledger.open_with(&self.keys)?;
         let past = greatest(&keys);
-        let rotation = Rotation { past, patience: self.deadline, retire: self.retire };
+        let rotation = ordered(past, self.deadline, self.retire);
         let revoked = ledger.revoke(&self.device, rotation);
         revoked.map_err(|error| Fault::told(&error, "check the ledger"))?;
         show::line(&format!(
@@ -88,6 +89,10 @@ impl RevokeArgs {
             self.device
         ))
     }
+}
+
+fn ordered(past: u32, patience: u64, retire: u64) -> Rotation {
+    Rotation { past, ordered: moment::now_ms(), patience, retire }
 }
 
 fn greatest(keys: &KeyFile) -> u32 {

@@ -24,12 +24,12 @@ const FAREWELL: Duration = Duration::from_secs(5);
 #[command(disable_help_flag = true, mut_args(hide_unused))]
 #[command(after_help = "Example:\n  mqtt-seal authority run -p 1883 --broker broker.example:1883")]
 pub(super) struct Args {
-    /// A broker as devices are configured with it, without which it is the one of this connection;
-    /// may be repeated
+    /// A broker, by the name that devices are configured with; without, that of this connection. May
+    /// be repeated
     #[arg(long, value_name = "HOST:PORT")]
     broker: Vec<String>,
-    /// A TLS key that these brokers may have, as mqtt-seal certs check shows it; without, devices
-    /// accept no TLS link. May be repeated
+    /// The pin of a TLS key that these brokers may have, as mqtt-seal certs prints it; without,
+    /// devices accept no TLS link. May be repeated
     #[arg(long, value_name = "PIN")]
     broker_key: Vec<SpkiPin>,
     /// Print JSON

@@ -152,6 +152,31 @@ fn generation_that_was_drawn_by_hand_is_distributed_and_waits_for_a_hand() {
 }
 
 #[test]
+fn order_for_a_generation_that_was_drawn_long_ago_waits_from_the_order_on() {
+    let mut world = settled();
+    world.keys.add_generation(&mut Counting(77)).unwrap();
+    world.fleet.keys_changed();
+    world.settle(&[0, 1]);
+    world.pass(10_000);
+    world.order = Some(order(1, world.now));
+    world.reload();
+    world.settle(&[0, 1]);
+    assert_eq!(world.sealing(), [1]);
+    world.pass(100);
+    world.settle(&[0, 1]);
+    assert_eq!(world.sealing(), [2]);
+}
+
+#[test]
+fn generation_that_retires_for_ever_has_an_end_that_can_be_written() {
+    let mut world = settled();
+    let step = Step::Activate { generation: 2, retire: u64::MAX, missing: 0 };
+    Step::Draw.apply(&mut world.keys, &mut Counting(77), START).unwrap();
+    step.apply(&mut world.keys, &mut Counting(78), START).unwrap();
+    assert_eq!(world.sealing(), [2]);
+}
+
+#[test]
 fn sender_number_is_asked_for_until_it_is_taken_and_again_with_each_generation() {
     let mut world = settled();
     let asked = |world: &World| -> Vec<u32> {
