@@ -107,6 +107,7 @@ transcripts!(
     grant,
     keys,
     rotate,
+    authority,
     policy,
     certs,
     seal,

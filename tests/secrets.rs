@@ -94,6 +94,12 @@ fn keys() -> (TempDir, Vec<u8>) {
         "grant pump-8 --scope plant/b --named temps --suite aes-256-gcm-siv --form compact",
         "rotate add",
         "rotate activate --until 2999-03-31",
+        "authority new --prefix acme",
+        "authority enrol pump-9 --node plant/c",
+        "authority rotate",
+        "authority devices",
+        "authority devices --json",
+        "authority revoke pump-9",
     ];
     let printed = commands.map(|command| {
         let output = tool(folder.path(), command).output().unwrap();

@@ -5,6 +5,8 @@
 //! first, with one write for all that wait.
 
 mod accept;
+#[cfg(all(feature = "serde", feature = "store"))]
+pub mod authority;
 mod backoff;
 mod connection;
 mod counters;

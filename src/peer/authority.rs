@@ -62,7 +62,7 @@ impl fmt::Display for RequestError {
         f.write_str(match self {
             Self::OtherTopic => "the record came on another topic: it was ignored",
             Self::Malformed => "the record is malformed: it was ignored",
-            Self::UnknownDevice => "no device has this id: enroll it, or leave it out",
+            Self::UnknownDevice => "no device has this id: enrol it, or leave it out",
             Self::NotAuthentic => "the record is not authentic: it was ignored",
             Self::UnknownBroker => "the device names a broker that is not vouched for: add it",
             Self::Attestation => "the attestation in the confirmation is malformed",

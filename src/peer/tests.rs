@@ -227,7 +227,7 @@ fn errors_say_what_happened() {
         [
             "the record came on another topic: it was ignored",
             "the record is malformed: it was ignored",
-            "no device has this id: enroll it, or leave it out",
+            "no device has this id: enrol it, or leave it out",
             "the record is not authentic: it was ignored",
             "the device names a broker that is not vouched for: add it",
             "the attestation in the confirmation is malformed",

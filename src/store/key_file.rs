@@ -56,6 +56,7 @@ mod entry;
 mod error;
 mod grant;
 mod ledger;
+mod lock;
 mod share;
 mod write;
 
@@ -68,8 +69,11 @@ use zeroize::Zeroizing;
 pub use crate::schedule::RealmError;
 pub use edit::{EditError, KeyFile};
 pub use error::{GenerateError, KeyFault, KeyFileError, ReplaceKeyFileError, WriteKeyFileError};
+pub(super) use grant::key;
 pub use ledger::{AllotError, MAX_DEVICE_LEN};
+pub use lock::{KeyFileLock, lock};
 pub use share::{Share, ShareError};
+pub(super) use write::{ENCODED_LEN, quoted, write_text};
 pub use write::{replace, write_new};
 
 use super::position::Located;
@@ -153,7 +157,7 @@ fn from_path(path: &Path) -> Result<KeyFile, KeyFileError> {
     }
 }
 
-fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+pub(super) fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     private_file::read(path, MAX_FILE_LEN).map_err(|error| refused(path, error))
 }
 
@@ -200,7 +204,7 @@ fn from_text(text: &str) -> Parsed<KeyFile> {
 
 /// `text` with what stands behind `key =` in a line overwritten by as many characters that do not
 /// change its syntax.
-fn without_keys(text: &str) -> String {
+pub(super) fn without_keys(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
     for line in text.split_inclusive('\n') {
         let value = line.find("key").and_then(|at| line.split_at_checked(at));

@@ -3,7 +3,11 @@
 
 pub mod counter_file;
 #[cfg(feature = "serde")]
+pub mod device_file;
+#[cfg(feature = "serde")]
 pub mod key_file;
+#[cfg(all(feature = "serde", feature = "store"))]
+pub mod ledger_file;
 #[cfg(feature = "serde")]
 mod moment;
 #[cfg(feature = "store")]

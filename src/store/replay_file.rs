@@ -1,8 +1,8 @@
 //! A replay log in one file of redb. Knows rows of bytes and keeps them; what they mean is the
 //! Guard's affair.
 
-mod error;
-mod file;
+pub(super) mod error;
+pub(super) mod file;
 
 use std::path::{Path, PathBuf};
 use std::vec::Vec;

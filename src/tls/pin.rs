@@ -80,9 +80,9 @@ impl SpkiPin {
         Self(hash)
     }
 
-    /// The hash.
-    #[cfg(feature = "rumqttc")]
-    pub(crate) const fn to_bytes(self) -> [u8; HASH_LEN] {
+    /// The hash, as an authority vouches for it.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; HASH_LEN] {
         self.0
     }
 

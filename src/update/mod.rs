@@ -163,6 +163,13 @@ impl Snapshot {
         Ok(Self { serial, entries, pins })
     }
 
+    /// The same under another serial, which is not 0.
+    #[cfg(all(feature = "rumqttc", feature = "serde", feature = "store"))]
+    pub(crate) const fn with_serial(mut self, serial: u64) -> Self {
+        self.serial = serial;
+        self
+    }
+
     /// Its number: the higher one is the newer.
     #[must_use]
     pub const fn serial(&self) -> u64 {

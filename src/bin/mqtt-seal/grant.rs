@@ -20,18 +20,8 @@ use crate::{ledger, show};
 pub(crate) struct Args {
     /// The device, as the ledger is to remember it
     device: String,
-    /// A node: all that lies at or below these levels of topics
-    #[arg(long, value_name = "LEVELS")]
-    node: Vec<String>,
-    /// The one scope of these levels, under one suite
-    #[arg(long, value_name = "LEVELS")]
-    scope: Vec<String>,
-    /// The one scope that policies call by this name, under one suite
-    #[arg(long, value_name = "NAME")]
-    named: Vec<String>,
-    /// The suite of scopes
-    #[arg(long, default_value = Suite::default().name(), value_parser = suite)]
-    suite: Suite,
+    #[command(flatten)]
+    shares: SharesArg,
     /// With compact, a sender number is allotted: the device's own, and the same one each time
     #[arg(long, default_value = "session")]
     form: FormArg,
@@ -48,8 +38,25 @@ pub(crate) struct Args {
     keys: KeysArg,
 }
 
+/// What a device is to have.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SharesArg {
+    /// A node: all that lies at or below these levels of topics
+    #[arg(long, value_name = "LEVELS")]
+    node: Vec<String>,
+    /// The one scope of these levels, under one suite
+    #[arg(long, value_name = "LEVELS")]
+    scope: Vec<String>,
+    /// The one scope that policies call by this name, under one suite
+    #[arg(long, value_name = "NAME")]
+    named: Vec<String>,
+    /// The suite of scopes
+    #[arg(long, default_value = Suite::default().name(), value_parser = suite)]
+    suite: Suite,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FormArg {
+pub(crate) enum FormArg {
     Session,
     Compact,
 }
@@ -59,10 +66,21 @@ pub(crate) fn suite(name: &str) -> Result<Suite, String> {
     Suite::from_name(name).ok_or_else(|| format!("use one of {}", known()))
 }
 
+impl SharesArg {
+    pub(crate) fn read<'a>(&'a self) -> Result<Vec<Share<'a>>, Fault> {
+        let node = |levels| path(levels).map(Share::Node);
+        let scope = |levels| Ok(Share::Scope(ScopeRef::Path(path(levels)?), self.suite));
+        let named = |name| Ok(Share::Scope(ScopeRef::Named(name), self.suite));
+        let texts = |texts: &'a [String]| texts.iter().map(String::as_str);
+        let paths = texts(&self.node).map(node).chain(texts(&self.scope).map(scope));
+        paths.chain(texts(&self.named).map(named)).collect()
+    }
+}
+
 impl Args {
     pub(crate) fn run(&self) -> Result<(), Fault> {
         let out = self.out()?;
-        let shares = self.shares()?;
+        let shares = self.shares.read()?;
         let cut = |file: &KeyFile, sender| {
             let device = file.grant_for(&shares, sender);
             device.map_err(|error| Fault::told(&error, "use --node, --scope or --named"))
@@ -97,15 +115,6 @@ impl Args {
                 "name the file with --out",
             )),
         }
-    }
-
-    fn shares<'a>(&'a self) -> Result<Vec<Share<'a>>, Fault> {
-        let node = |levels| path(levels).map(Share::Node);
-        let scope = |levels| Ok(Share::Scope(ScopeRef::Path(path(levels)?), self.suite));
-        let named = |name| Ok(Share::Scope(ScopeRef::Named(name), self.suite));
-        let texts = |texts: &'a [String]| texts.iter().map(String::as_str);
-        let paths = texts(&self.node).map(node).chain(texts(&self.scope).map(scope));
-        paths.chain(texts(&self.named).map(named)).collect()
     }
 
     /// The device's sender number, allotted and on storage; and where the old ledger is.

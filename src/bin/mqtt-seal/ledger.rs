@@ -1,6 +1,6 @@
 //! Changes of a key file: one at a time, whole or not at all, the old file kept. Knows no command.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -20,25 +20,13 @@ pub(crate) fn change<T>(
     // before anything is created beside a file that is not there
     read(path).map_err(|error| Fault::told(&error, "check the path"))?;
     let target = fs::canonicalize(path).map_err(|error| refused(path, &error))?;
-    let _lock = lock(&target)?;
+    let _lock =
+        key_file::lock(&target).map_err(|error| refused(&beside(&target, "lock"), &error))?;
     let mut file = read(path).map_err(|error| Fault::told(&error, "check the path"))?;
     let outcome = edit(&mut file)?;
     let backup = backup(&target)?;
     key_file::replace(path, &file).map_err(|error| Fault::told(&error, "check the folder"))?;
     Ok((outcome, backup))
-}
-
-/// Keeps others from changing the file while the handle lives. A file of its own, since the key
-/// file is replaced by another.
-fn lock(target: &Path) -> Result<File, Fault> {
-    let path = beside(target, "lock");
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(&path).map_err(|error| refused(&path, &error))?;
-    file.lock().map_err(|error| refused(&path, &error))?;
-    Ok(file)
 }
 
 /// Keeps the file under a second name, with the time in it. It is the same file, so its owner alone

@@ -1,6 +1,7 @@
 //! The command-line tool: keys, certificates, policies, messages. Knows the commands' names; what
 //! each does is in a file of its own.
 
+mod authority;
 mod capture;
 mod certs;
 mod completions;
@@ -52,6 +53,7 @@ enum Command {
     Grant(grant::Args),
     Keys(keys::Args),
     Rotate(rotate::Args),
+    Authority(authority::Args),
     Policy(policy::Args),
     Certs(certs::Args),
     Seal(seal::Args),
@@ -74,6 +76,7 @@ impl Command {
             Self::Grant(args) => args.run(),
             Self::Keys(args) => args.run(),
             Self::Rotate(args) => args.run(),
+            Self::Authority(args) => args.run(),
             Self::Policy(args) => args.run(),
             Self::Certs(args) => args.run(),
             Self::Seal(args) => args.run(),

@@ -268,6 +268,20 @@ impl SessionArgs {
         Ok((client, events, guard.split().1))
     }
 
+    /// Connects, to send and take what is sealed already.
+    pub(crate) fn start_sealed(&self, policy: Policy) -> Result<(Client, EventLoop), Fault> {
+        if self.will_topic.is_some() {
+            let what = "an authority publishes nothing but keys, not even a will";
+            return Err(Fault::usage(what, "leave out --will-topic"));
+        }
+        self.start_with(policy, Keyring::default(), Beside::default())
+    }
+
+    /// The key file.
+    pub(crate) const fn keys(&self) -> &KeysArg {
+        &self.keys
+    }
+
     fn start_with(
         &self,
         policy: Policy,

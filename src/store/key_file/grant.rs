@@ -153,7 +153,8 @@ fn refuse(section: Section<'_>, keys: &[&'static str], kind: &'static str) -> Pa
     })
 }
 
-fn key(section: Section<'_>) -> Parsed<Zeroizing<[u8; KEY_LEN]>> {
+/// The 32 bytes of the setting `key`.
+pub(in crate::store) fn key(section: Section<'_>) -> Parsed<Zeroizing<[u8; KEY_LEN]>> {
     let setting = section.need("key")?;
     let text = setting.text()?;
     let mut buffer = Zeroizing::new(vec![0; text.len()]);

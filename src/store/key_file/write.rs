@@ -22,7 +22,7 @@ use crate::secret::KEY_LEN;
 use crate::topic::PathScope;
 
 /// Characters of a key in base64 with padding.
-const ENCODED_LEN: usize = KEY_LEN.div_ceil(3) * 4;
+pub(in crate::store) const ENCODED_LEN: usize = KEY_LEN.div_ceil(3) * 4;
 const HEAD: &str =
     "# Whoever can read this file can open and seal: keep it to its owner (mode 0600).\n";
 const BEFORE_KEY: &str = "key = \"";
@@ -35,13 +35,16 @@ const BEHIND_KEY: &str = "\"\n";
 /// # Errors
 /// [`WriteKeyFileError::TooLong`], [`WriteKeyFileError::Exists`], [`WriteKeyFileError::Failed`].
 pub fn write_new(path: impl AsRef<Path>, file: &KeyFile) -> Result<(), WriteKeyFileError> {
-    let path = path.as_ref();
-    let text = text(file);
-    if is_too_long(&text) {
+    write_text(path.as_ref(), &text(file))
+}
+
+/// The same with the text of another file that holds a key.
+pub(in crate::store) fn write_text(path: &Path, text: &str) -> Result<(), WriteKeyFileError> {
+    if is_too_long(text) {
         return Err(WriteKeyFileError::TooLong { path: path.into() });
     }
     let mut handle = create(path).map_err(|error| WriteKeyFileError::new(path, &error))?;
-    let written = fill(&mut handle, &text).and_then(|()| sync_folder(path));
+    let written = fill(&mut handle, text).and_then(|()| sync_folder(path));
     written.map_err(|error| {
         drop(handle);
         // the first error says more than a second one would
@@ -246,7 +249,7 @@ fn settings(entry: &Entry) -> String {
     text
 }
 
-fn quoted(text: &str) -> String {
+pub(in crate::store) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 

@@ -108,7 +108,7 @@ impl fmt::Display for ReplayFileError {
 impl core::error::Error for ReplayFileError {}
 
 /// What an error of redb means for the file at `path`.
-pub(super) fn of(path: &Path, error: impl Into<redb::Error>) -> ReplayFileError {
+pub(in crate::store) fn of(path: &Path, error: impl Into<redb::Error>) -> ReplayFileError {
     let path = path.into();
     match error.into() {
         redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
@@ -132,6 +132,6 @@ const fn is_damage(kind: ErrorKind) -> bool {
 }
 
 /// A header without a version.
-pub(super) fn no_version() -> redb::Error {
+pub(in crate::store) fn no_version() -> redb::Error {
     redb::Error::Corrupted(String::from("no version"))
 }

@@ -16,7 +16,7 @@ const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
 const CACHE: usize = 4 << 20;
 
 /// An empty database in a file that was not there.
-pub(super) fn create(path: &Path) -> Result<Database, ReplayFileError> {
+pub(in crate::store) fn create(path: &Path) -> Result<Database, ReplayFileError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);
     #[cfg(unix)]
@@ -32,7 +32,7 @@ pub(super) fn create(path: &Path) -> Result<Database, ReplayFileError> {
 }
 
 /// The database that was created there, all of it checked.
-pub(super) fn open(path: &Path) -> Result<Database, ReplayFileError> {
+pub(in crate::store) fn open(path: &Path) -> Result<Database, ReplayFileError> {
     let failed = |error| not_opened(path, error);
     let named = fs::symlink_metadata(path).map_err(failed)?;
     if !named.is_file() {
@@ -96,13 +96,13 @@ fn is_same(_: &Metadata, _: &Metadata) -> bool {
 }
 
 /// The name of a new file is on storage when this returns.
-pub(super) fn sync_folder(path: &Path) -> Result<(), ReplayFileError> {
+pub(in crate::store) fn sync_folder(path: &Path) -> Result<(), ReplayFileError> {
     let synced = File::open(folder(path)).and_then(|folder| folder.sync_all());
     synced.map_err(|error| ReplayFileError::Io { path: path.into(), error })
 }
 
 /// Takes away what could not be finished. If that fails too, opening it says so.
-pub(super) fn remove(path: &Path) {
+pub(in crate::store) fn remove(path: &Path) {
     let _ = fs::remove_file(path);
 }
 

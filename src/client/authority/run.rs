@@ -1,0 +1,332 @@
+//! An authority at a broker: a loop over a [`Fleet`], a ledger and a client. Decides nothing.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::path::Path;
+use std::string::String;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use std::vec::Vec;
+
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+
+use super::event::{AuthorityError, Event};
+use super::fleet::{Fleet, Heard, Outgoing};
+use super::keys::Keys;
+use crate::client::handle::{AsyncClient, EventLoop};
+use crate::client::{Event as Told, Message};
+use crate::guard::QoS;
+use crate::peer::{BrokerName, SpkiHash};
+use crate::policy::{Policy, Rule, RuleError, Transport};
+use crate::store::ledger_file::{Changes, Claim, LedgerFile, LedgerFileError, Settings};
+
+/// How often it looks at the files, and writes what it heard.
+const TICK: Duration = Duration::from_millis(100);
+/// How often it tells that messages were ignored.
+const REPORT: Duration = Duration::from_secs(1);
+/// Updates that are stored with one write.
+const BATCH: usize = 256;
+/// Answers that wait to be sent, some 4 MiB of them: a whole fleet asks at once when a broker is back.
+/// A device whose answer is let go asks again.
+const MAX_ANSWERS: usize = 16_384;
+
+/// An authority that runs: it answers its devices, publishes their updates and drives rotations.
+///
+/// It ends with its value, at any moment: what was not stored was not published, and the next one
+/// on the same ledger goes on from there. `V` is the version of the MQTT client.
+#[derive(Debug)]
+pub struct Authority<V> {
+    client: AsyncClient<V>,
+    events: EventLoop,
+    claim: Arc<Claim>,
+    /// Changes by others that were seen.
+    seen: u64,
+    fleet: Fleet,
+    keys: Keys,
+    answers: VecDeque<Outgoing>,
+    updates: VecDeque<Outgoing>,
+    told: VecDeque<Event>,
+    ignored: u64,
+    reported: Instant,
+    settled: bool,
+    ticks: Interval,
+    extra: Vec<u8>,
+}
+
+/// What an authority is made of, beside its client.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Setup {
+    claim: Claim,
+    keys: Keys,
+    fleet: Fleet,
+    seen: u64,
+}
+
+impl Setup {
+    /// Claims `ledger` and reads the key file at `keys`. Devices may have brokers with any of
+    /// `pins` from updates.
+    ///
+    /// # Errors
+    /// [`AuthorityError::Ledger`], [`AuthorityError::Keys`], [`AuthorityError::Realm`],
+    /// [`AuthorityError::Row`].
+    pub fn new(
+        ledger: &LedgerFile,
+        keys: impl AsRef<Path>,
+        pins: Vec<SpkiHash>,
+    ) -> Result<Self, AuthorityError> {
+        let claim = ledger.claim()?;
+        let keys = Keys::read(keys.as_ref()).map_err(AuthorityError::Keys)?;
+        let settings = ledger.settings();
+        if keys.file().realm() != settings.realm() {
+            let (ledger, keys) = (settings.realm().into(), keys.file().realm().into());
+            return Err(AuthorityError::Realm { ledger, keys });
+        }
+        let mut fleet = Fleet::new(settings, pins, now())?;
+        let seen = claim.changes()?;
+        fleet.load(claim.load()?)?;
+        Ok(Self { claim, keys, fleet, seen })
+    }
+
+    /// Vouches for a broker with these TLS keys; of none, devices accept no TLS link to it.
+    #[must_use]
+    pub fn vouch(mut self, broker: BrokerName<'_>, pins: Vec<SpkiHash>) -> Self {
+        self.fleet.vouch(broker, pins);
+        self
+    }
+
+    /// Starts. `client` and `events` belong together and have the rules of [`policy`].
+    ///
+    /// # Errors
+    /// [`AuthorityError::Client`].
+    pub async fn start<V>(
+        self,
+        client: AsyncClient<V>,
+        events: EventLoop,
+    ) -> Result<Authority<V>, AuthorityError> {
+        let Self { claim, keys, fleet, seen } = self;
+        let settings = claim.ledger().settings();
+        for filter in [settings.request(), settings.acknowledgements()] {
+            client.subscribe(filter, QoS::AtLeastOnce).await?;
+        }
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let extra = [&std::process::id().to_be_bytes()[..], &now().to_be_bytes()].concat();
+        Ok(Authority {
+            client,
+            events,
+            claim: Arc::new(claim),
+            seen,
+            fleet,
+            keys,
+            answers: VecDeque::new(),
+            updates: VecDeque::new(),
+            told: VecDeque::new(),
+            ignored: 0,
+            reported: Instant::now(),
+            settled: false,
+            ticks,
+            extra,
+        })
+    }
+}
+
+/// The rules of an authority's client, which needs no keyring: what it sends and takes on its own
+/// topics is sealed already, and nothing else goes out.
+///
+/// # Errors
+/// [`RuleError`] if the topics make no rule.
+pub fn policy(settings: &Settings) -> Result<Policy, RuleError> {
+    let topics = ["/keys/#", "/auth/#"].map(|filter| [settings.prefix(), filter].concat());
+    let topics = topics.iter().map(String::as_str);
+    let rule = Rule::clear(topics).transport(Transport::Any).build()?;
+    Ok(Policy::new(std::vec![rule]))
+}
+
+impl<V> Authority<V> {
+    /// The next event. Poll it: nothing goes on without.
+    ///
+    /// A future that is dropped may leave an update for the next connection to publish; drop the
+    /// authority with it.
+    ///
+    /// # Errors
+    /// [`AuthorityError`]: the authority has ended.
+    pub async fn next(&mut self) -> Result<Event, AuthorityError> {
+        loop {
+            if let Some(event) = self.told.pop_front() {
+                return Ok(event);
+            }
+            let waiting = self.answers.front().or_else(|| self.updates.front());
+            tokio::select! {
+                event = self.events.poll() => self.take(event.ok_or(AuthorityError::Ended)?).await?,
+                sent = publish(&self.client, waiting), if waiting.is_some() => self.sent(sent).await?,
+                _ = self.ticks.tick() => self.tick().await?,
+            }
+        }
+    }
+
+    /// The devices and the rotation as they stand.
+    #[must_use]
+    pub const fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// Stores what was heard, sends what was prepared, and takes leave of the broker.
+    ///
+    /// # Errors
+    /// [`AuthorityError`]; the authority has ended all the same.
+    pub async fn stop(mut self) -> Result<(), AuthorityError> {
+        self.fleet.disconnected();
+        self.prepare().await?;
+        if self.client.disconnect().await.is_ok() {
+            while self.events.poll().await.is_some() {}
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, event: Told) -> Result<(), AuthorityError> {
+        match event {
+            Told::Message(message) => {
+                self.hear(&message);
+                self.client.ack(&message).await?;
+            }
+            Told::LinkUp { .. } => {
+                self.fleet.connected();
+                self.told.push_back(Event::Connected);
+            }
+            Told::LinkDown { error, .. } => {
+                self.fleet.disconnected();
+                self.answers.clear();
+                self.updates.clear();
+                self.told.push_back(Event::Disconnected { error });
+            }
+            Told::SubscribeFailed { filter, .. } => {
+                return Err(AuthorityError::Subscribe { filter });
+            }
+            Told::Missed { count } => self.ignored = self.ignored.saturating_add(count),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, message: &Message) {
+        let (topic, bytes) = (message.topic.as_str(), message.payload.as_slice());
+        let mut rng = getrandom::SysRng;
+        let heard = self.fleet.receive(topic, bytes, now(), &mut rng, &[&self.extra]);
+        self.told.extend(match heard {
+            Ok(Heard::Challenge { answer, device, broker }) if self.answers.len() < MAX_ANSWERS => {
+                self.answers.push_back(answer);
+                Some(Event::Answered { device, broker })
+            }
+            Ok(Heard::Seen { device, broker }) => Some(Event::Seen { device, broker }),
+            Ok(Heard::Acknowledged { device, serial }) => {
+                Some(Event::Acknowledged { device, serial })
+            }
+            Ok(Heard::Ahead { device, serial }) => Some(Event::Ahead { device, serial }),
+            Ok(Heard::Old) => None,
+            Ok(Heard::Challenge { .. }) | Err(_) => {
+                self.ignored = self.ignored.saturating_add(1);
+                None
+            }
+        });
+    }
+
+    async fn sent(&mut self, sent: Result<(), AuthorityError>) -> Result<(), AuthorityError> {
+        sent?;
+        if self.answers.pop_front().is_none() {
+            self.updates.pop_front();
+        }
+        // the next batch of what is left, without a pause
+        if self.updates.is_empty() && self.fleet.is_due() {
+            self.prepare().await?;
+        }
+        Ok(())
+    }
+
+    async fn tick(&mut self) -> Result<(), AuthorityError> {
+        let changes = self.claim.changes()?;
+        if changes != self.seen {
+            let claim = Arc::clone(&self.claim);
+            let loaded = blocking(move || claim.load()).await??;
+            self.fleet.load(loaded)?;
+            self.seen = changes;
+        }
+        match self.keys.refresh() {
+            Ok(true) => self.fleet.keys_changed(),
+            Ok(false) => {}
+            Err(error) => self.told.push_back(Event::KeysUnreadable { error }),
+        }
+        let fleet = &self.fleet;
+        // one at a time: between two of them devices are told
+        if fleet.step(self.keys.file(), now()).is_some()
+            && let Some(step) = self.keys.change(|file| fleet.step(file, now()), now())?
+        {
+            self.fleet.keys_changed();
+            self.told.push_back(Event::Stepped { step });
+        }
+        if self.updates.is_empty() {
+            self.prepare().await?;
+        }
+        self.report();
+        Ok(())
+    }
+
+    /// Stores and then publishes what there is.
+    async fn prepare(&mut self) -> Result<(), AuthorityError> {
+        let mut rng = getrandom::SysRng;
+        let extra: &[&[u8]] = &[&self.extra];
+        let prepared = self.fleet.prepare(self.keys.file(), now(), &mut rng, extra, BATCH)?;
+        if !prepared.changes().is_empty() {
+            let (claim, changes) = (Arc::clone(&self.claim), prepared.changes().clone());
+            blocking(move || write(&claim, &changes)).await??;
+        }
+        let updated = prepared.updated();
+        let updated = updated.map(|(device, serial)| (String::from(device), serial));
+        let updated = updated.map(|(device, serial)| Event::Updated { device, serial });
+        let unfit = prepared.unfit();
+        let unfit = unfit.map(|(device, reason)| (String::from(device), reason));
+        let unfit = unfit.map(|(device, reason)| Event::Unfit { device, reason });
+        self.told.extend(updated.chain(unfit));
+        self.updates.extend(prepared.stored());
+        Ok(())
+    }
+
+    fn report(&mut self) {
+        if self.ignored > 0 && self.reported.elapsed() >= REPORT {
+            self.reported = Instant::now();
+            self.told.push_back(Event::Ignored { count: core::mem::take(&mut self.ignored) });
+        }
+        let settled = self.fleet.is_settled();
+        if settled && !self.settled {
+            self.told.push_back(Event::Settled);
+        }
+        self.settled = settled;
+    }
+}
+
+fn write(claim: &Claim, changes: &Changes) -> Result<(), LedgerFileError> {
+    claim.write(changes)
+}
+
+/// Publishes one message, as soon as there is room for it. Cancel safe.
+async fn publish<V>(
+    client: &AsyncClient<V>,
+    message: Option<&Outgoing>,
+) -> Result<(), AuthorityError> {
+    let Some(Outgoing { topic, payload, retain }) = message else { return Ok(()) };
+    client.publish(topic.as_str(), QoS::AtLeastOnce, *retain, payload.as_slice()).await?;
+    Ok(())
+}
+
+/// Runs what waits for the storage beside the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, AuthorityError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| AuthorityError::Thread)
+}
+
+/// Unix milliseconds.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
