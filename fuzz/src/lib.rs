@@ -1,6 +1,8 @@
 //! What the targets share: input in parts, and a guard with one rule of each kind.
 
+pub mod packet;
 pub mod peer;
+pub mod proxy;
 mod replay;
 
 use std::sync::LazyLock;

@@ -7,6 +7,8 @@
 
 mod clients;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod keeper;
 mod listener;
 mod meters;

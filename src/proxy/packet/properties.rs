@@ -5,6 +5,8 @@ use crate::wire::Reader;
 
 /// Bytes of the longest variable byte integer (MQTT 5.0 §1.5.5).
 const MAX_LENGTH_BYTES: usize = 4;
+/// Subscription Identifier and User Property: all others stand at most once.
+const MAY_REPEAT: [u8; 2] = [0x0B, 0x26];
 
 /// The variable byte integer in front of `bytes`, and how long it is; `None` if it is not complete.
 pub(super) fn length(bytes: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
@@ -91,7 +93,7 @@ impl<'a> Setting<'a> {
     }
 }
 
-/// The properties of a packet, each of a known kind and complete.
+/// The properties of a packet, each of a known kind, complete, and there once if it may not repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Properties<'a>(&'a [u8]);
 
@@ -102,8 +104,15 @@ impl<'a> Properties<'a> {
         reader.bytes(header).ok_or(Malformed)?;
         let bytes = reader.bytes(len).ok_or(Malformed)?;
         let mut settings = Reader(bytes);
+        let mut seen = 0_u64;
         while !settings.0.is_empty() {
-            Setting::read(&mut settings).ok_or(Malformed)?;
+            let Setting { id, .. } = Setting::read(&mut settings).ok_or(Malformed)?;
+            let bit = 1_u64 << (id & 63);
+            // MQTT 5.0 §2.2.2.2. Of two topic aliases one reader takes the first, another the last
+            if seen & bit != 0 && !MAY_REPEAT.contains(&id) {
+                return Err(Malformed);
+            }
+            seen |= bit;
         }
         Ok(Self(bytes))
     }
