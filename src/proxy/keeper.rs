@@ -72,6 +72,11 @@ impl Keeper {
         let _ = jobs.sender.send(Job::Delete(number));
     }
 
+    /// Whether the thread goes on: it ends when the file cannot be written.
+    pub(super) fn works(&self) -> bool {
+        self.written.has_changed().is_ok()
+    }
+
     /// How far the thread is. It fails when the file cannot be written.
     pub(super) fn progress(&self) -> watch::Receiver<Mark> {
         self.written.clone()

@@ -18,7 +18,8 @@ const SHOWN: usize = 50;
 /// Bytes of a payload that are shown.
 const SHOWN_BYTES: usize = 64;
 /// Upper bounds of the latency histogram's buckets, in microseconds; one more has no bound.
-pub(super) const LATENCY_BOUNDS: [u64; 10] = [10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000, 100_000];
+pub(super) const LATENCY_BOUNDS: [u64; 10] =
+    [10, 20, 50, 100, 200, 500, 1_000, 5_000, 20_000, 100_000];
 
 /// A number that only grows, or one that is set.
 #[derive(Debug, Default)]
@@ -121,7 +122,8 @@ pub(super) struct RuleMeters {
 
 impl RuleMeters {
     pub(super) fn new(rules: &[Rule]) -> Self {
-        let no_rule = RuleMeter { topics: "(no rule)".into(), payload: "none", ..Default::default() };
+        let no_rule =
+            RuleMeter { topics: "(no rule)".into(), payload: "none", ..Default::default() };
         Self { rules: rules.iter().map(RuleMeter::new).collect(), no_rule }
     }
 
@@ -167,6 +169,8 @@ pub(super) struct Seen {
 /// Everything that the proxy counts.
 #[derive(Debug, Default)]
 pub(super) struct Meters {
+    /// Unix milliseconds.
+    pub(super) started: u64,
     pub(super) accepted: Count,
     pub(super) open: Count,
     pub(super) refused_connections: Count,
@@ -201,7 +205,7 @@ struct Latency {
 
 impl Meters {
     pub(super) fn new(shows: Shows) -> Self {
-        Self { shows, ..Self::default() }
+        Self { shows, started: unix_ms(), ..Self::default() }
     }
 
     /// So many packets were taken in, dealt with and written within this time.
@@ -236,18 +240,20 @@ impl Meters {
     }
 
     pub(super) fn reject(&self, rejection: Rejection) {
-        push(&self.rejections, rejection);
+        push(&mut lock(&self.rejections), rejection);
     }
 
     pub(super) fn rejections(&self) -> Vec<Rejection> {
         lock(&self.rejections).iter().rev().cloned().collect()
     }
 
-    /// Keeps a message for the status page.
+    /// Keeps a message for the status page, unless somebody else is at it just then: a page shows
+    /// some messages, and none of them waits for it.
     pub(super) fn saw(&self, topic: &str, direction: Direction, broker: &[u8], client: &[u8]) {
         if self.shows == Shows::Nothing {
             return;
         }
+        let Ok(mut ring) = self.seen.try_lock() else { return };
         let text = (self.shows == Shows::Payloads).then(|| readable(head(client)));
         let seen = Seen {
             at: unix_ms(),
@@ -256,7 +262,13 @@ impl Meters {
             broker: (hex(head(broker)), broker.len()),
             client: (text, client.len()),
         };
-        push(&self.seen, seen);
+        push(&mut ring, seen);
+    }
+
+    /// What [`Meters::saw`] would wait for.
+    #[cfg(test)]
+    pub(super) const fn seen_ring(&self) -> &Mutex<VecDeque<Seen>> {
+        &self.seen
     }
 
     pub(super) fn seen(&self) -> Vec<Seen> {
@@ -264,8 +276,7 @@ impl Meters {
     }
 }
 
-fn push<T>(ring: &Mutex<VecDeque<T>>, item: T) {
-    let mut ring = lock(ring);
+fn push<T>(ring: &mut VecDeque<T>, item: T) {
     if ring.len() >= SHOWN {
         ring.pop_front();
     }

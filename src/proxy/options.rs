@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::string::String;
 use std::vec::Vec;
 
+use super::listener::is_loopback;
 use super::meters::Shows;
 use crate::policy::Links;
 use crate::store::outbox_file::OutboxFile;
@@ -36,6 +37,16 @@ impl Listen {
             Some("") => None,
             Some(path) => Some(Self::Unix(path.into())),
             None => text.parse().ok().map(Self::Tcp),
+        }
+    }
+}
+
+impl Listen {
+    /// Whether no other machine reaches it.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => is_loopback(*address),
+            Self::Unix(_) => true,
         }
     }
 }
