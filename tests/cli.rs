@@ -112,6 +112,7 @@ transcripts!(
     seal,
     open,
     inspect,
+    proxy,
     publish,
     subscribe,
     watch,

@@ -160,9 +160,12 @@ pub(super) struct Seen {
     pub(super) at: u64,
     pub(super) topic: String,
     pub(super) direction: Direction,
-    /// The first bytes, in hexadecimal, and the number of all.
-    pub(super) broker: (String, usize),
-    /// The first bytes, as text where they are; `None` where payloads are not shown.
+    /// Whether it passed in clear.
+    pub(super) clear: bool,
+    /// The first bytes, in hexadecimal where they are sealed, and the number of all; `None` where
+    /// they would show a payload, and none is to be shown.
+    pub(super) broker: (Option<String>, usize),
+    /// The same of the payload, as text where it is one.
     pub(super) client: (Option<String>, usize),
 }
 
@@ -255,11 +258,14 @@ impl Meters {
         }
         let Ok(mut ring) = self.seen.try_lock() else { return };
         let text = (self.shows == Shows::Payloads).then(|| readable(head(client)));
+        let clear = broker == client;
+        let sealed = if clear { text.clone() } else { Some(hex(head(broker))) };
         let seen = Seen {
             at: unix_ms(),
             topic: topic.into(),
             direction,
-            broker: (hex(head(broker)), broker.len()),
+            clear,
+            broker: (sealed, broker.len()),
             client: (text, client.len()),
         };
         push(&mut ring, seen);

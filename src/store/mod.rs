@@ -14,6 +14,8 @@ pub mod policy_file;
 mod position;
 #[cfg(any(feature = "serde", feature = "tls", feature = "store"))]
 pub(crate) mod private_file;
+#[cfg(feature = "proxy")]
+pub mod proxy_file;
 #[cfg(feature = "serde")]
 mod reload;
 #[cfg(feature = "store")]

@@ -88,13 +88,13 @@ fn rejection(rejection: &Rejection) -> Value {
 }
 
 fn message(seen: &Seen) -> Value {
-    let (hex, broker_len) = &seen.broker;
-    let (text, client_len) = &seen.client;
+    let side = |(text, bytes): &(Option<String>, usize)| json!({ "text": text, "bytes": bytes });
     json!({
         "at": seen.at,
         "topic": seen.topic,
         "direction": seen.direction.name(),
-        "broker": { "hex": hex, "bytes": broker_len },
-        "client": { "text": text, "bytes": client_len },
+        "clear": seen.clear,
+        "broker": side(&seen.broker),
+        "client": side(&seen.client),
     })
 }

@@ -15,7 +15,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use crate::proxy::meters::{LATENCY_BOUNDS, RuleMeter, VERDICTS, lock};
+use crate::proxy::meters::{Direction, LATENCY_BOUNDS, RuleMeter, VERDICTS, lock};
 use crate::proxy::{Core, InForce};
 
 /// Stands before every name.
@@ -60,8 +60,7 @@ const RULES: [(&str, &str, OfRule); 9] = [
     }),
     ("rejected_messages", "Messages that did not pass, replays among them", |rule| {
         let rejected = lock(&rule.rejected);
-        let row = |(&(direction, reason), &count): (&(_, &'static str), &u64)| {
-            let direction: crate::proxy::meters::Direction = direction;
+        let row = |(&(direction, reason), &count): (&(Direction, &str), &u64)| {
             let labels =
                 [("direction", direction.name().to_owned()), ("reason", reason.to_owned())];
             (labels.into(), count)
@@ -108,8 +107,10 @@ impl Collector for Metrics {
 
 fn build(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let help = "The version that runs";
-    let mut metric = encoder.encode_descriptor("build", help, None, MetricType::Info)?;
-    metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+    // no info metric: those who read the older format do not know that type
+    let mut metric = encoder.encode_descriptor("build_info", help, None, MetricType::Gauge)?;
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    ConstGauge::new(1_i64).encode(metric.encode_family(&version)?)
 }
 
 /// Writes what `of_rule` finds, for each rule and for topics without one.

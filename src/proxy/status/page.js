@@ -66,21 +66,22 @@ function totals(status) {
   }));
 }
 
-function payload(text, bytes, classes) {
+function payload({ text, bytes }, classes) {
+  const line = make("div", "", "line");
+  if (text !== null) line.append(make("span", text, `theirs code ${classes}`));
+  line.append(make("span", `${number(bytes)} bytes`, "size"));
   const node = cell("", "");
-  if (text !== null) node.append(make("span", text, `theirs code ${classes}`), " ");
-  node.append(make("span", `${number(bytes)} bytes`, "size"));
+  node.append(line);
   return node;
 }
 
 function message(one) {
-  const cut = one.broker.bytes * 2 > one.broker.hex.length ? "…" : "";
   return [
     cell(clock(one.at), "soft"),
     cell(WAYS[one.direction], "soft"),
     cell(one.topic, "theirs"),
-    payload(one.broker.hex + cut, one.broker.bytes, "soft"),
-    payload(one.client.text, one.client.bytes, "seal"),
+    payload(one.broker, one.clear ? "clear" : "soft"),
+    payload(one.client, one.clear ? "clear" : "seal"),
   ];
 }
 

@@ -77,7 +77,7 @@ fn samples(text: &str) -> Vec<(&str, &str, f64)> {
     for line in body.lines() {
         if let Some(kind) = line.strip_prefix("# TYPE ") {
             let (family, kind) = kind.split_once(' ').unwrap();
-            assert!(["counter", "gauge", "histogram", "info"].contains(&kind), "{line}");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
             assert!(!families.contains(&(family, kind)), "{family} comes twice");
             families.push((family, kind));
             continue;
@@ -95,7 +95,6 @@ fn samples(text: &str) -> Vec<(&str, &str, f64)> {
         let suffixes: &[&str] = match kind {
             "counter" => &["_total"],
             "histogram" => &["_sum", "_count", "_bucket"],
-            "info" => &["_info"],
             _ => &[""],
         };
         assert!(suffixes.contains(&suffix), "{name} in {family}");
@@ -183,13 +182,19 @@ fn status_holds_what_happened() {
 
 #[test]
 fn payloads_are_shown_only_when_asked_for() {
+    const PAYLOAD: &[u8] = b"marker of a payload";
     for (shows, shown) in [(Shows::Sealed, false), (Shows::Payloads, true)] {
         let core = core_that_shows("", shows);
-        core.meters.saw("a/b", Direction::ToBroker, b"\xfc\x40", b"marker of a payload");
+        core.meters.saw("a/b", Direction::ToBroker, PAYLOAD, PAYLOAD);
+        core.meters.saw("a/b", Direction::ToBroker, b"\xfc\x40", PAYLOAD);
         let status = json::status(&core);
-        assert_eq!(status["messages"][0]["broker"]["hex"], "fc40");
-        assert_eq!(status["messages"][0]["client"]["bytes"], 19);
-        assert_eq!(status.to_string().contains("marker of a payload"), shown);
+        let [sealed, clear] = [0, 1].map(|message| &status["messages"][message]);
+        assert_eq!((&sealed["broker"]["text"], &sealed["clear"]), (&"fc40".into(), &false.into()));
+        assert_eq!((&clear["broker"]["bytes"], &clear["clear"]), (&19.into(), &true.into()));
+        let text = status.to_string();
+        let hex = PAYLOAD.iter().map(|byte| std::format!("{byte:02x}")).collect::<Vec<_>>().concat();
+        assert_eq!(text.matches("marker of a payload").count(), if shown { 3 } else { 0 });
+        assert!(!text.contains(&hex));
     }
 }
 
