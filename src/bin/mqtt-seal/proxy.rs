@@ -31,7 +31,7 @@ use settings::Settings;
         arg.help("The public key of the broker's certificate; beside a CA or alone")
     }),
     mut_arg("cert", |arg| arg.help("This proxy's certificate, for brokers that ask for one")),
-    after_help = "Example:\n  mqtt-seal proxy --tls-broker localhost:8883 --cafile ca.pem --policy proxied.toml --max-connections 100 --check\n  mqtt-seal proxy --config proxy.toml --check"
+    after_help = "Example:\n  mqtt-seal proxy --tls-broker localhost:8883 --cafile ca.pem --max-connections 100 --check\n  mqtt-seal proxy --config proxy.toml --check"
 )]
 pub(crate) struct Args {
     /// Where clients connect: 127.0.0.1:PORT, [::1]:PORT or unix:PATH; may be repeated. Without one:

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use mqtt_seal::Policy;
+use mqtt_seal::policy::{Link, Links, Lint};
 use mqtt_seal::proxy::Proxy;
 use mqtt_seal::wire::Form;
 
@@ -27,8 +28,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
 
 /// What is legal and yet probably not meant.
 pub(super) fn warnings(settings: &Settings, policy: &Policy) -> Vec<String> {
-    let mut warnings: Vec<_> =
-        policy.lint(Some(moment::now_ms())).iter().map(ToString::to_string).collect();
+    let lints = policy.lint(Some(moment::now_ms()));
+    let lints = lints.iter().filter(|lint| may_happen(lint, settings.links(), policy));
+    let mut warnings: Vec<_> = lints.map(ToString::to_string).collect();
     let compact = (1_usize..).zip(policy.rules()).filter(|(_, rule)| rule.form() == Form::Compact);
     warnings.extend(compact.map(|(number, _)| {
         format!("rule {number} asks for compact form: the proxy has no counters, and refuses")
@@ -43,6 +45,14 @@ pub(super) fn warnings(settings: &Settings, policy: &Policy) -> Vec<String> {
     }
     warnings.extend(open_files::warning(settings.max_connections));
     warnings
+}
+
+/// Whether a lint holds for the links that there are.
+fn may_happen(lint: &Lint, links: Option<Links>, policy: &Policy) -> bool {
+    let Lint::ClearOverTcp { rule } = lint else { return true };
+    let rule = rule.checked_sub(1).and_then(|index| policy.rules().get(index));
+    let link = rule.zip(links).and_then(|(rule, links)| links.publish_link(rule.transport()));
+    link == Some(Link::Tcp)
 }
 
 fn rows(settings: &Settings, policy: &Policy) -> Result<Vec<Vec<String>>, Fault> {

@@ -6,6 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::str::FromStr;
 use std::path::{Path, PathBuf};
 
+use mqtt_seal::policy::Links;
 use mqtt_seal::proxy::{DEFAULT_MAX_CONNECTIONS, Listen, ProxyOptions};
 use mqtt_seal::store::Position;
 use mqtt_seal::store::proxy_file::{self, ProxyFile, Written};
@@ -131,6 +132,16 @@ impl Settings {
             return Err(Fault::usage(what, "name another port with --listen"));
         }
         Ok(self)
+    }
+
+    /// The links to the broker, if there is any.
+    pub(super) const fn links(&self) -> Option<Links> {
+        match (&self.broker, &self.tls_broker) {
+            (Some(_), Some(_)) => Some(Links::Both),
+            (Some(_), None) => Some(Links::Tcp),
+            (None, Some(_)) => Some(Links::Tls),
+            (None, None) => None,
+        }
     }
 
     /// Whether the proxy itself would be found there.
