@@ -67,4 +67,13 @@ mod tests {
         assert!(policy.contains(&hash(SCRIPT)) && policy.contains(&hash(STYLE)), "{policy}");
         assert_ne!(hash(SCRIPT), hash(STYLE));
     }
+
+    #[test]
+    fn the_policy_lets_nothing_else_in() {
+        let sources = page().policy.split(';').flat_map(|part| part.split_whitespace().skip(1));
+        for source in sources {
+            let known = ["'none'", "'self'", "'script'"].contains(&source);
+            assert!(known || source.starts_with("'sha256-"), "{source}");
+        }
+    }
 }
