@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::vec::Vec;
 
 use super::InForce;
-use super::meters::lock;
+use super::meters::{lock, unix_ms};
 use super::sent::Sent;
 use crate::guard::{Guard, GuardRx, GuardTx};
 use crate::session::NoEntropy;
@@ -37,6 +37,8 @@ impl Client {
         let entropy = Box::new(getrandom::SysRng);
         let (tx, mut rx) = Guard::from_config(Arc::clone(&in_force.config), entropy)?.split();
         rx.confirm_manually();
+        // else the first message would tell it, and be older than that
+        rx.started(unix_ms());
         let in_force = Arc::clone(in_force);
         Ok(Self { tx, rx, in_force, sent, held: HashSet::new(), swallowed: HashSet::new(), shares: false })
     }

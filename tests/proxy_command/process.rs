@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
 
-use crate::scene::{CLEAR, SEALED, Scene, Subscriber};
+use crate::scene::{CLEAR, FRESH, SEALED, Scene, Subscriber};
 use crate::support::DEADLINE;
 
 /// The next that a supervisor is told.
@@ -88,4 +88,13 @@ fn keys_are_read_again_with_the_rules() {
     proxy.signal("-HUP");
     proxy.wait_for_log("keys.toml: there is no such key file");
     assert!(proxy.publish("sensor/temp", b"27", &[]), "the old keys hold: {}", proxy.log());
+}
+
+#[test]
+fn the_first_command_under_a_fresh_rule_arrives() {
+    let scene = Scene::new(FRESH);
+    let proxy = scene.proxy(&[]);
+    let subscriber = Subscriber::start(&scene, proxy.port(), "lock", "lock/set", "%p");
+    assert!(proxy.publish("lock/set", b"open", &[]));
+    assert_eq!(subscriber.lines(1), ["open"]);
 }

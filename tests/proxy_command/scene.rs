@@ -16,6 +16,9 @@ pub(crate) const SEALED: &str = "[[rule]]\ntopics = [\"sensor/#\"]\npayload = \"
 pub(crate) const CLEAR: &str =
     "[[rule]]\ntopics = [\"sensor/#\"]\npayload = \"clear\"\ntransport = \"any\"\n";
 
+pub(crate) const FRESH: &str = "[[rule]]\ntopics = [\"lock/set\"]\npayload = \"sealed\"\n\
+                                replay = \"fresh\"\ntimestamp = true\n";
+
 /// What a proxy needs.
 pub(crate) struct Scene {
     pub(crate) broker: Mosquitto,
