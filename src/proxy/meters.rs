@@ -12,6 +12,7 @@ use std::vec::Vec;
 use super::packet::Version;
 use crate::policy::{Payload, Rule};
 use crate::replay::Verdict;
+use crate::topic::TopicFilter;
 
 /// Rejections and messages that are shown, the newest ones.
 const SHOWN: usize = 50;
@@ -85,7 +86,7 @@ pub(super) const VERDICTS: [&str; 4] = ["new", "fresh", "redelivered", "unchecke
 
 impl RuleMeter {
     fn new(rule: &Rule) -> Self {
-        let filters: Vec<_> = rule.topics().map(|filter| filter.as_str()).collect();
+        let filters: Vec<_> = rule.topics().map(TopicFilter::as_str).collect();
         let payload = match rule.payload() {
             Payload::Sealed => "sealed",
             Payload::Clear => "clear",

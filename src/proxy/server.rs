@@ -258,7 +258,9 @@ fn open(
         }
     }
     let keeper = Keeper::start(file, next).map_err(ProxyError::Thread)?;
-    replaced.into_iter().for_each(|row| keeper.delete(row));
+    for row in replaced {
+        keeper.delete(row);
+    }
     if digest_key.is_none() {
         let key = draw()?;
         keeper.put(row::digest_key(key));

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::scene::{SEALED, run};
+use crate::scene::{SEALED, TOOL, run};
 use crate::support::certs::Certs;
 
 fn packaged(name: &str) -> String {
@@ -57,4 +58,25 @@ fn unit_and_image_start_the_proxy_with_a_configuration() {
     let image = packaged("Dockerfile");
     assert!(image.contains(r#""proxy", "--config""#), "{image}");
     assert!(image.lines().any(|line| line.starts_with("USER ")), "{image}");
+}
+
+/// The commands of its first block, but for the last, which goes on.
+#[test]
+fn the_start_in_the_manual_is_accepted() {
+    let certs = Certs::new();
+    let folder = TempDir::new().unwrap();
+    fs::copy(&certs.ca.pem, folder.path().join("ca.pem")).unwrap();
+    let manual = include_str!("../../docs/proxy.md");
+    let (_, block) = manual.split_once("```console\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let lines: Vec<_> =
+        block.lines().map(|line| line.strip_prefix("$ mqtt-seal ").unwrap()).collect();
+    let (last, first) = lines.split_last().unwrap();
+    assert!(first.iter().any(|line| line.strip_suffix(" --check") == Some(last)), "{lines:?}");
+    for line in first {
+        let command = format!("'{TOOL}' {line}");
+        let output = Command::new("sh").current_dir(folder.path()).args(["-c", &command]).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

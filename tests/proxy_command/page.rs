@@ -13,7 +13,9 @@ fn chromium() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let mut programs = std::env::split_paths(&path).map(|folder| folder.join("chromium"));
     programs.find(|file| file.is_file()).unwrap_or_else(|| {
-        panic!("chromium is not installed; run `scripts/check install`, or `apt-get install chromium`")
+        panic!(
+            "chromium is not installed; run `scripts/check install`, or `apt-get install chromium`"
+        )
     })
 }
 

@@ -126,10 +126,14 @@ impl Proxy {
     pub(crate) fn ended(mut self) -> ExitStatus {
         let log = fs::read_to_string(&self.log).unwrap();
         let mut status = None;
-        wait_until("end of the proxy", || log.clone(), || {
-            status = self.child.try_wait().unwrap();
-            status.is_some()
-        });
+        wait_until(
+            "end of the proxy",
+            || log.clone(),
+            || {
+                status = self.child.try_wait().unwrap();
+                status.is_some()
+            },
+        );
         status.unwrap()
     }
 

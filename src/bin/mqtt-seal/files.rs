@@ -62,10 +62,7 @@ impl PolicyArg {
 }
 
 /// Rules and keys. Without a key file, a policy that seals nothing is enough.
-pub(crate) fn protection(
-    policy: &PolicyArg,
-    keys: &KeysArg,
-) -> Result<(Policy, Keyring), Fault> {
+pub(crate) fn protection(policy: &PolicyArg, keys: &KeysArg) -> Result<(Policy, Keyring), Fault> {
     let policy = policy.read()?;
     let clear = policy.rules().iter().all(|rule| rule.payload() == Payload::Clear);
     if clear && !keys.keys.exists() {

@@ -22,6 +22,7 @@ use settings::Settings;
 ///
 /// SIGHUP reads policy and keys again; SIGTERM and SIGINT end it.
 #[derive(Debug, ClapArgs)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[command(
     mut_arg("cafile", |arg| arg.help("A CA of the broker's certificate, for --tls-broker")),
     mut_arg("tls_use_os_certs", |arg| {
@@ -34,7 +35,7 @@ use settings::Settings;
     after_help = "Example:\n  mqtt-seal proxy --tls-broker localhost:8883 --cafile ca.pem --max-connections 100 --check\n  mqtt-seal proxy --config proxy.toml --check"
 )]
 pub(crate) struct Args {
-    /// Where clients connect: 127.0.0.1:PORT, [::1]:PORT or unix:PATH; may be repeated. Without one:
+    /// Where clients connect, as 127.0.0.1:1883 or unix:PATH; may be repeated. Without one:
     /// 127.0.0.1:1883
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,

@@ -1,7 +1,7 @@
 //! Metrics and JSON out of counters, and the page over real sockets.
 
 use std::collections::BTreeSet;
-use std::string::ToString as _;
+use std::string::{String, ToString as _};
 use std::sync::Arc;
 use std::vec;
 use std::vec::Vec;
@@ -14,7 +14,7 @@ use crate::guard::Config;
 use crate::keyring::Keyring;
 use crate::policy::{Links, Policy, Rule, Transport};
 use crate::proxy::clients::Clients;
-use crate::proxy::meters::{Connection, Direction, Meters, Rejection, Shows, lock};
+use crate::proxy::meters::{Connection, Count, Direction, Meters, Rejection, Shows, lock};
 use crate::proxy::packet::Version;
 use crate::proxy::sent::DigestKey;
 use crate::proxy::session::Limits;
@@ -153,15 +153,26 @@ fn hostile_filters_stay_within_their_label() {
 }
 
 #[test]
+fn every_metric_stands_in_the_manual() {
+    let manual = include_str!("../../../docs/proxy.md");
+    let text = metrics::text(&busy_core()).unwrap();
+    for (name, ..) in samples(&text) {
+        let name = name.strip_prefix("mqtt_seal_proxy_").unwrap();
+        let name = if name.starts_with("latency") { "latency_seconds" } else { name };
+        assert!(manual.contains(&std::format!("`{name}`")), "{name}");
+    }
+}
+
+#[test]
 fn status_holds_what_happened() {
     let core = busy_core();
     let connection = Connection {
         client_id: std::sync::Mutex::new(HOSTILE.into()),
         version: Version::V5,
         since: 1,
-        to_broker: Default::default(),
-        to_client: Default::default(),
-        rejected: Default::default(),
+        to_broker: Count::default(),
+        to_client: Count::default(),
+        rejected: Count::default(),
     };
     core.meters.connected(7, Arc::new(connection));
     core.meters.reject(Rejection {
@@ -192,7 +203,8 @@ fn payloads_are_shown_only_when_asked_for() {
         assert_eq!((&sealed["broker"]["text"], &sealed["clear"]), (&"fc40".into(), &false.into()));
         assert_eq!((&clear["broker"]["bytes"], &clear["clear"]), (&19.into(), &true.into()));
         let text = status.to_string();
-        let hex = PAYLOAD.iter().map(|byte| std::format!("{byte:02x}")).collect::<Vec<_>>().concat();
+        let hex =
+            PAYLOAD.iter().map(|byte| std::format!("{byte:02x}")).collect::<Vec<_>>().concat();
         assert_eq!(text.matches("marker of a payload").count(), if shown { 3 } else { 0 });
         assert!(!text.contains(&hex));
     }
@@ -213,13 +225,13 @@ fn a_page_that_shows_at_most_the_newest_messages_waits_for_nobody() {
 }
 
 /// What the page at `address` answers to these bytes.
-async fn ask(address: SocketAddr, request: &[u8]) -> std::string::String {
+async fn ask(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     // what is too long may be answered before it is read
     let _ = stream.write_all(request).await;
     let mut answer = Vec::new();
     let _ = timeout(Duration::from_secs(50), stream.read_to_end(&mut answer)).await.unwrap();
-    std::string::String::from_utf8_lossy(&answer).into_owned()
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 async fn served(patience: Duration) -> (SocketAddr, JoinSet<()>) {

@@ -12,7 +12,8 @@ fn error(text: &str) -> String {
 #[test]
 fn every_setting_is_read() {
     let known: Vec<_> = KEYS.iter().map(|key| format!("{key} = ")).collect();
-    let (before, _) = include_str!("../proxy_file.rs").split_once("//! ```\n//!\n//! ```\n").unwrap();
+    let (before, _) =
+        include_str!("../proxy_file.rs").split_once("//! ```\n//!\n//! ```\n").unwrap();
     let (_, example) = before.split_once("//! ```toml\n").unwrap();
     let example = example.replace("//! ", "");
     for key in known {

@@ -16,13 +16,14 @@ use crate::{files, moment, session, show};
 pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
     let (policy, _) = files::protection(&settings.policy, &settings.keys)?;
     let options = settings.options()?;
-    Proxy::check(&options, &policy)
-        .map_err(|error| Fault::told(&error, "correct the options"))?;
+    Proxy::check(&options, &policy).map_err(|error| Fault::told(&error, "correct the options"))?;
     if let Some(path) = &settings.store {
         store_place(path)?;
     }
     show::table(&rows(settings, &policy)?)?;
-    warnings(settings, &policy).iter().for_each(|warning| session::warn(warning));
+    for warning in warnings(settings, &policy) {
+        session::warn(&warning);
+    }
     Ok(())
 }
 
@@ -67,28 +68,38 @@ fn rows(settings: &Settings, policy: &Policy) -> Result<Vec<Vec<String>>, Fault>
     row("keys", keys(settings)?);
     let number = policy.rules().len();
     let rules = if number == 1 { "1 rule".into() } else { format!("{number} rules") };
-    row("policy", match &settings.policy.policy {
-        Some(path) => format!("{}: {rules}", path.display()),
-        None => "none is named: every topic is sealed".into(),
-    });
-    row("store", match &settings.store {
-        Some(path) if path.exists() => path.display().to_string(),
-        Some(path) => format!("{}, made at the start", path.display()),
-        None => "none: after a restart of the proxy, a repetition is sealed anew".into(),
-    });
-    row("status page", match settings.status {
-        Some(address) if settings.status_payloads => format!("http://{address}/, with payloads"),
-        Some(address) => format!("http://{address}/, without payloads"),
-        None => "none".into(),
-    });
+    row(
+        "policy",
+        match &settings.policy.policy {
+            Some(path) => format!("{}: {rules}", path.display()),
+            None => "none is named: every topic is sealed".into(),
+        },
+    );
+    row(
+        "store",
+        match &settings.store {
+            Some(path) if path.exists() => path.display().to_string(),
+            Some(path) => format!("{}, made at the start", path.display()),
+            None => "none: after a restart of the proxy, a repetition is sealed anew".into(),
+        },
+    );
+    row(
+        "status page",
+        match settings.status {
+            Some(address) if settings.status_payloads => {
+                format!("http://{address}/, with payloads")
+            }
+            Some(address) => format!("http://{address}/, without payloads"),
+            None => "none".into(),
+        },
+    );
     row("connections", format!("at most {}", settings.max_connections));
     Ok(rows)
 }
 
 fn brokers(settings: &Settings) -> Vec<(&'static str, String)> {
-    let name = |(host, port): &HostPort| match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
+    let name = |(host, port): &HostPort| {
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     };
     match (&settings.tls_broker, &settings.broker) {
         (Some(tls), Some(tcp)) => vec![
@@ -115,7 +126,7 @@ fn keys(settings: &Settings) -> Result<String, Fault> {
 /// Whether there is a place for a store. One that is there may be in use, and is not opened.
 fn store_place(path: &Path) -> Result<(), Fault> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder.unwrap_or_else(|| Path::new("."));
     if !folder.is_dir() {
         let what = format!("{}: there is no such folder for the store", folder.display());
         return Err(Fault::new(what, "make it, for the proxy's own user alone"));

@@ -19,8 +19,9 @@ pub(super) fn tell(phase: Phase) {
     let state = match phase {
         Phase::Ready => Ok(vec![NotifyState::Ready]),
         // systemd 253 and newer wait for the time, too
-        Phase::Reloading => NotifyState::monotonic_usec_now()
-            .map(|now| vec![NotifyState::Reloading, now]),
+        Phase::Reloading => {
+            NotifyState::monotonic_usec_now().map(|now| vec![NotifyState::Reloading, now])
+        }
         Phase::Stopping => Ok(vec![NotifyState::Stopping]),
     };
     if let Err(error) = state.and_then(|state| sd_notify::notify(&state)) {

@@ -32,8 +32,12 @@ mod tests {
 
     #[test]
     fn the_soft_limit_is_the_first_number() {
-        let of = |line: &str| soft_limit(&format!("Limit  Soft Limit\n{line}\nMax locked memory 1 2"));
-        assert_eq!(of("Max open files            1024                 524288       files"), Some(1024));
+        let of =
+            |line: &str| soft_limit(&format!("Limit  Soft Limit\n{line}\nMax locked memory 1 2"));
+        assert_eq!(
+            of("Max open files            1024                 524288       files"),
+            Some(1024)
+        );
         assert_eq!(of("Max open files            unlimited  unlimited    files"), Some(usize::MAX));
         assert_eq!(of("Max processes  1 2"), None);
     }

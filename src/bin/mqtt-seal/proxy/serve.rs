@@ -75,7 +75,9 @@ fn read_again(settings: &Settings, handle: &ProxyHandle) {
     match handle.reload(policy, keyring) {
         Ok(()) => {
             tracing::info!("rules and keys reloaded");
-            found.iter().for_each(|warning| tracing::warn!("{warning}"));
+            for warning in found {
+                tracing::warn!("{warning}");
+            }
         }
         Err(error) => tracing::error!("not reloaded: {error}"),
     }

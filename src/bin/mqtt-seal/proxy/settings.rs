@@ -25,6 +25,7 @@ pub(super) type HostPort = (String, u16);
 
 /// What the proxy is run with. No file of it is read yet, but for the settings themselves.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub(super) struct Settings {
     pub(super) listen: Vec<Listen>,
     pub(super) broker: Option<HostPort>,
@@ -72,8 +73,11 @@ impl Settings {
             Some(path) => (path.as_path(), read(path)?),
             None => (Path::new(""), ProxyFile::default()),
         };
-        let first = |name, flag: &Option<String>, written: Option<Written>| {
-            Choice { name, flag: flag.clone(), written, path: path.into() }
+        let first = |name, flag: &Option<String>, written: Option<Written>| Choice {
+            name,
+            flag: flag.clone(),
+            written,
+            path: path.into(),
         };
         let broker = first("broker", &args.broker, file.broker).map(host_port)?;
         let tls_broker = first("tls_broker", &args.tls_broker, file.tls_broker).map(host_port)?;
@@ -107,8 +111,8 @@ impl Settings {
                 || on(file.danger_credentials_in_clear),
             forward_bare_deletes: args.danger_forward_bare_deletes
                 || on(file.danger_forward_bare_deletes),
-            log: args.log.or(file.log.map(Into::into)),
-            log_level: args.log_level.or(file.log_level.map(Into::into)),
+            log: args.log.or_else(|| file.log.map(Into::into)),
+            log_level: args.log_level.or_else(|| file.log_level.map(Into::into)),
         };
         settings.consistent()
     }
@@ -127,7 +131,8 @@ impl Settings {
             let what = "payloads are to be shown, and there is no status page";
             return Err(Fault::usage(what, "name its address with --status"));
         }
-        if [&self.broker, &self.tls_broker].into_iter().flatten().any(|broker| self.is_own(broker)) {
+        if [&self.broker, &self.tls_broker].into_iter().flatten().any(|broker| self.is_own(broker))
+        {
             let what = "the broker is where the proxy listens: it would connect to itself";
             return Err(Fault::usage(what, "name another port with --listen"));
         }
@@ -233,7 +238,9 @@ fn listeners(flags: &[String], file: &[Written], path: &Path) -> Result<Vec<List
         ([], []) => vec![Given { text: LISTEN, name, whence: None }],
         ([], file) => {
             let whence = |written: &Written| Some((path, written.at));
-            file.iter().map(|text| Given { text: &text.value, name, whence: whence(text) }).collect()
+            file.iter()
+                .map(|text| Given { text: &text.value, name, whence: whence(text) })
+                .collect()
         }
         (flags, _) => flags.iter().map(|text| Given { text, name, whence: None }).collect(),
     };
