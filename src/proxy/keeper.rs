@@ -72,6 +72,14 @@ impl Keeper {
         let _ = jobs.sender.send(Job::Delete(number));
     }
 
+    /// One whose thread has ended.
+    #[cfg(test)]
+    pub(super) fn failed() -> Self {
+        let (sender, _) = channel();
+        let (_, written) = watch::channel(Mark::default());
+        Self { jobs: Mutex::new(Jobs { sender, last: Mark::default(), next: 0 }), written }
+    }
+
     /// Whether the thread goes on: it ends when the file cannot be written.
     pub(super) fn works(&self) -> bool {
         self.written.has_changed().is_ok()

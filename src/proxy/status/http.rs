@@ -124,7 +124,9 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
+    use crate::proxy::keeper::Keeper;
     use crate::proxy::status::tests::core;
+    use crate::store::outbox_file::OutboxFile;
 
     fn ask(method: &str, path: &str, hosts: &[&str]) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
@@ -177,6 +179,21 @@ mod tests {
             let answer = ask(method, "/", &["localhost"]);
             assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
             assert_eq!(answer.headers().get("allow").unwrap(), "GET");
+        }
+    }
+
+    #[test]
+    fn health_ends_with_the_store() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = OutboxFile::open(folder.path().join("outbox")).unwrap();
+        let works = Keeper::start(file, 0).unwrap();
+        for (keeper, status) in
+            [(works, StatusCode::OK), (Keeper::failed(), StatusCode::SERVICE_UNAVAILABLE)]
+        {
+            let mut core = core("");
+            Arc::get_mut(&mut core).unwrap().keeper = Some(keeper);
+            let request = Request::get("/healthz").header("host", "localhost").body(()).unwrap();
+            assert_eq!(answer(&core, &request).status(), status);
         }
     }
 

@@ -44,7 +44,8 @@ pub(super) fn warnings(settings: &Settings, policy: &Policy) -> Vec<String> {
     ] {
         warnings.extend(is_on.then(|| text.to_owned()));
     }
-    warnings.extend(open_files::warning(settings.max_connections));
+    let sockets = if settings.links() == Some(Links::Both) { 3 } else { 2 };
+    warnings.extend(open_files::warning(settings.max_connections, sockets));
     warnings
 }
 

@@ -5,10 +5,10 @@ use std::fs;
 /// Where Linux says it; other systems do not, and nobody is warned there.
 const LIMITS: &str = "/proc/self/limits";
 
-/// What to warn of if `connections` at a time, each with two sockets, may be too many.
-pub(super) fn warning(connections: usize) -> Option<String> {
+/// What to warn of if `connections` at a time, each with so many `sockets`, may be too many.
+pub(super) fn warning(connections: usize, sockets: usize) -> Option<String> {
     let limit = soft_limit(&fs::read_to_string(LIMITS).ok()?)?;
-    let needed = connections.saturating_mul(2);
+    let needed = connections.saturating_mul(sockets);
     (limit < needed).then(|| {
         format!(
             "{limit} files may be open at a time, and {connections} connections need {needed}: \
@@ -44,8 +44,8 @@ mod tests {
 
     #[test]
     fn too_many_connections_are_warned_of() {
-        assert_eq!(warning(0), None);
-        let text = warning(usize::MAX / 2);
+        assert_eq!(warning(0, 2), None);
+        let text = warning(usize::MAX / 4, 3);
         assert!(text.is_none_or(|text| text.contains("LimitNOFILE")));
     }
 }
