@@ -8,10 +8,11 @@ use std::string::String;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::vec::Vec;
 
-use super::InForce;
+use super::keeper::{Keeper, Mark};
 use super::meters::{lock, unix_ms};
 use super::sent::Sent;
-use crate::guard::{Guard, GuardRx, GuardTx};
+use super::{InForce, row};
+use crate::guard::{Guard, GuardRx, GuardTx, Prefer, Receipt, RestoreError, RowKey, Write};
 use crate::session::NoEntropy;
 
 /// Clients that are kept without a connection; of more, those that left first are forgotten.
@@ -28,25 +29,116 @@ pub(super) struct Client {
     /// IDs of messages that did not reach the client, were taken for it with PUBREC, and wait for
     /// PUBREL.
     pub(super) swallowed: HashSet<u16>,
-    /// Whether it ever asked for a shared subscription.
-    pub(super) shares: bool,
+    log: Option<Log>,
+}
+
+/// What a store holds of a client.
+#[derive(Default)]
+pub(super) struct Stored {
+    pub(super) sent: Sent,
+    pub(super) rows: HashMap<RowKey, (u64, Vec<u8>)>,
+}
+
+/// Replay state in the store.
+struct Log {
+    client_id: String,
+    keeper: Arc<Keeper>,
+    rows: HashMap<RowKey, (u64, Vec<u8>)>,
+}
+
+impl Log {
+    /// Asks for `writes` to be stored, in one step; the mark is reached when they are durable.
+    fn write(&mut self, writes: Vec<Write>) -> Option<Mark> {
+        if writes.is_empty() {
+            return None;
+        }
+        let mut changed = HashMap::new();
+        for write in writes {
+            match write {
+                Write::Put(key, value) => changed.insert(key, Some(value)),
+                Write::Delete(key) => changed.insert(key, None),
+            };
+        }
+        let gone = changed.keys().filter_map(|key| self.rows.remove(key));
+        let gone = gone.map(|(number, _)| number).collect();
+        let put: Vec<_> =
+            changed.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        let rows = put.iter().map(|(key, value)| row::replay(&self.client_id, key, value));
+        let (first, mark) = self.keeper.write(rows.collect(), gone);
+        for (number, (key, value)) in (first..).zip(put) {
+            self.rows.insert(key, (number, value));
+        }
+        Some(mark)
+    }
+}
+
+/// Why a client is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClientError {
+    NoEntropy(NoEntropy),
+    /// What the store holds of it is no good.
+    Restore(RestoreError),
 }
 
 impl Client {
-    fn new(in_force: &Arc<InForce>, sent: Sent) -> Result<Self, NoEntropy> {
+    /// A client; `store` says where its replay state outlives the process, and under which ID.
+    fn new(
+        in_force: &Arc<InForce>,
+        stored: Stored,
+        store: Option<(&str, &Arc<Keeper>)>,
+    ) -> Result<Self, ClientError> {
         let entropy = Box::new(getrandom::SysRng);
-        let (tx, mut rx) = Guard::from_config(Arc::clone(&in_force.config), entropy)?.split();
+        let guard = Guard::from_config(Arc::clone(&in_force.config), entropy);
+        let (tx, mut rx) = guard.map_err(ClientError::NoEntropy)?.split();
         rx.confirm_manually();
         // else the first message would tell it, and be older than that
         rx.started(unix_ms());
-        let in_force = Arc::clone(in_force);
-        Ok(Self { tx, rx, in_force, sent, held: HashSet::new(), swallowed: HashSet::new(), shares: false })
+        let mut log = None;
+        if let Some((client_id, keeper)) = store {
+            let rows = stored.rows.iter().map(|(key, (_, value))| (*key, value.clone()));
+            // what was not acknowledged comes again, rather than never
+            let writes = rx.restore(rows.collect(), Prefer::NoLoss);
+            let writes = writes.map_err(ClientError::Restore)?;
+            let (client_id, keeper) = (client_id.into(), Arc::clone(keeper));
+            log.insert(Log { client_id, keeper, rows: stored.rows }).write(writes);
+        }
+        Ok(Self {
+            tx,
+            rx,
+            in_force: Arc::clone(in_force),
+            sent: stored.sent,
+            held: HashSet::new(),
+            swallowed: HashSet::new(),
+            log,
+        })
+    }
+
+    /// Stores replay state; the mark is reached when it is durable. `None` if there is nothing to
+    /// wait for.
+    pub(super) fn log(&mut self, writes: Vec<Write>) -> Option<Mark> {
+        self.log.as_mut()?.write(writes)
+    }
+
+    /// The client has dealt with a message: the broker may hear of it when the mark is reached.
+    pub(super) fn confirm(&mut self, receipt: Option<Receipt>) -> Option<Mark> {
+        let writes = self.rx.confirm(receipt?);
+        self.log(writes)
     }
 
     fn replace(&mut self, in_force: &Arc<InForce>) {
         self.tx.replace(Arc::clone(&in_force.config));
         self.rx.replace(Arc::clone(&in_force.config));
         self.in_force = Arc::clone(in_force);
+        let writes = self.rx.take_writes();
+        self.log(writes);
+    }
+
+    /// Ends the use of the store cleanly; nothing is opened any more. What the store holds then.
+    fn stop(&mut self) -> Option<Stored> {
+        let writes = self.rx.stop();
+        self.log(writes);
+        let rows = self.log.take()?.rows;
+        Some(Stored { sent: core::mem::take(&mut self.sent), rows })
     }
 }
 
@@ -69,14 +161,16 @@ struct Known {
     /// Those too that have no name.
     all: Vec<Weak<Mutex<Client>>>,
     /// What a store held, of clients that did not come yet.
-    stored: HashMap<String, Sent>,
+    stored: HashMap<String, Stored>,
+    keeper: Option<Arc<Keeper>>,
     /// Counts connections, to tell which was last.
     clock: u64,
 }
 
 impl Clients {
-    pub(super) fn with_stored(stored: HashMap<String, Sent>) -> Self {
-        Self(Mutex::new(Known { stored, ..Known::default() }))
+    /// None yet; of some a store holds something already.
+    pub(super) fn new(stored: HashMap<String, Stored>, keeper: Option<Arc<Keeper>>) -> Self {
+        Self(Mutex::new(Known { stored, keeper, ..Known::default() }))
     }
 
     /// The client with this ID, new or known; one without is always new. Rules and keys are asked for
@@ -85,7 +179,7 @@ impl Clients {
         &self,
         client_id: &str,
         in_force: impl FnOnce() -> Arc<InForce>,
-    ) -> Result<Shared, NoEntropy> {
+    ) -> Result<Shared, ClientError> {
         let mut known = lock(&self.0);
         known.clock = known.clock.saturating_add(1);
         let clock = known.clock;
@@ -93,8 +187,10 @@ impl Clients {
             *last = clock;
             return Ok(Arc::clone(client));
         }
-        let sent = known.stored.remove(client_id).unwrap_or_default();
-        let client = Arc::new(Mutex::new(Client::new(&in_force(), sent)?));
+        let stored = known.stored.remove(client_id).unwrap_or_default();
+        let store = known.keeper.as_ref().filter(|_| !client_id.is_empty());
+        let store = store.map(|keeper| (client_id, keeper));
+        let client = Arc::new(Mutex::new(Client::new(&in_force(), stored, store)?));
         if known.all.len() >= known.all.capacity() {
             known.all.retain(|client| client.strong_count() > 0);
         }
@@ -110,6 +206,14 @@ impl Clients {
         let mut known = lock(&self.0);
         known.clock = known.clock.saturating_add(1);
         known.insert(client_id, client);
+    }
+
+    /// Ends the use of the store, when no connection is left.
+    pub(super) fn stop(&self) {
+        let all: Vec<_> = lock(&self.0).all.iter().filter_map(Weak::upgrade).collect();
+        for client in all {
+            lock(&client).stop();
+        }
     }
 
     /// Puts other rules and keys in force for all clients.
@@ -129,7 +233,15 @@ impl Known {
         if self.named.len() > MAX_KEPT && self.named.values().filter(kept).count() > MAX_KEPT {
             let idle = self.named.iter().filter(|(_, entry)| kept(entry));
             let oldest = idle.min_by_key(|(_, (_, last))| *last).map(|(id, _)| id.clone());
-            oldest.and_then(|id| self.named.remove(&id));
+            let Some((id, client)) = oldest.and_then(|id| {
+                let (client, _) = self.named.remove(&id)?;
+                Some((id, client))
+            }) else {
+                return;
+            };
+            if let Some(stored) = lock(&client).stop() {
+                self.stored.insert(id, stored);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::string::String;
 
 use super::Listen;
-use crate::policy::{StepBack, Transport};
+use crate::policy::StepBack;
 use crate::session::NoEntropy;
 use crate::store::outbox_file::OutboxFileError;
 
@@ -34,8 +34,8 @@ pub enum ProxyError {
         /// The name.
         host: String,
     },
-    /// A rule needs a link that there is none for.
-    NeedsLink(NeedsLink),
+    /// A rule says what a proxy cannot do.
+    Rule(UnfitRule),
     /// The plain link would have the client ID of the main one: the broker ends one of the two.
     EmptySuffix,
     /// The store cannot be used.
@@ -53,14 +53,20 @@ pub enum ProxyError {
     },
 }
 
-/// A rule asks for a transport that there is no link for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "it says no more")]
-pub struct NeedsLink {
-    /// The number of the rule, from 1.
-    pub rule: usize,
-    /// What it asks for.
-    pub transport: Transport,
+/// A rule says what a proxy cannot do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum UnfitRule {
+    /// It asks for TLS, and there is no broker by TLS.
+    NeedsTls {
+        /// The number of the rule, from 1.
+        rule: usize,
+    },
+    /// It asks for compact form, whose counters a proxy does not keep.
+    CompactForm {
+        /// The number of the rule, from 1.
+        rule: usize,
+    },
 }
 
 /// Why other rules and keys are not taken up. Those before stay in force.
@@ -69,21 +75,27 @@ pub struct NeedsLink {
 pub enum ProxyReloadError {
     /// A rule lets clear text through where a rule before was stricter.
     StepBack(StepBack),
-    /// A rule needs a link that there is none for.
-    NeedsLink(NeedsLink),
+    /// A rule says what a proxy cannot do.
+    Rule(UnfitRule),
 }
 
-impl fmt::Display for NeedsLink {
+impl fmt::Display for UnfitRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { rule, transport } = self;
-        let named = if *transport == Transport::Tls { "tls" } else { "tcp" };
-        write!(
-            f,
-            "rule {rule} says transport = \"{named}\", and there is no broker for that: \
-             name one, or change the rule"
-        )
+        match self {
+            Self::NeedsTls { rule } => {
+                write!(f, "rule {rule} asks for tls, and there is no broker by tls: name one")
+            }
+            Self::CompactForm { rule } => {
+                write!(
+                    f,
+                    "rule {rule} asks for compact form, which a proxy does not seal in: leave it out"
+                )
+            }
+        }
     }
 }
+
+impl Error for UnfitRule {}
 
 impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,7 +118,7 @@ impl fmt::Display for ProxyError {
                     "no certificate can be for a host '{host}': name the one in the certificate"
                 )
             }
-            Self::NeedsLink(error) => error.fmt(f),
+            Self::Rule(error) => error.fmt(f),
             Self::EmptySuffix => {
                 f.write_str("the plain link needs a client ID of its own: name a suffix")
             }
@@ -141,7 +153,7 @@ impl fmt::Display for ProxyReloadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StepBack(error) => error.fmt(f),
-            Self::NeedsLink(error) => error.fmt(f),
+            Self::Rule(error) => error.fmt(f),
         }
     }
 }
@@ -168,7 +180,7 @@ mod tests {
     #[test]
     fn errors_of_a_start_say_what_to_do() {
         let anywhere = SocketAddr::from(([0, 0, 0, 0], 1883));
-        let needs = NeedsLink { rule: 2, transport: Transport::Tls };
+        let needs = UnfitRule::NeedsTls { rule: 2 };
         let errors = [
             (ProxyError::NoListener, "nothing is listened on: name an address"),
             (ProxyError::NoBroker, "no broker is named: name one, by tls or by plain tcp"),
@@ -187,9 +199,12 @@ mod tests {
                 "no certificate can be for a host 'a b': name the one in the certificate",
             ),
             (
-                ProxyError::NeedsLink(needs),
-                "rule 2 says transport = \"tls\", and there is no broker for that: \
-                 name one, or change the rule",
+                ProxyError::Rule(needs),
+                "rule 2 asks for tls, and there is no broker by tls: name one",
+            ),
+            (
+                ProxyError::Rule(UnfitRule::CompactForm { rule: 3 }),
+                "rule 3 asks for compact form, which a proxy does not seal in: leave it out",
             ),
             (ProxyError::EmptySuffix, "the plain link needs a client ID of its own: name a suffix"),
             (
@@ -212,8 +227,8 @@ mod tests {
 
     #[test]
     fn an_error_of_a_reload_is_that_of_its_cause() {
-        let needs = NeedsLink { rule: 1, transport: Transport::Tcp };
-        let error = ProxyReloadError::NeedsLink(needs.clone());
+        let needs = UnfitRule::NeedsTls { rule: 1 };
+        let error = ProxyReloadError::Rule(needs);
         assert_eq!(error.to_string(), needs.to_string());
     }
 }

@@ -3,14 +3,15 @@
 
 use core::fmt;
 use std::io;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::vec::Vec;
 
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use super::meters::lock;
 use crate::store::outbox_file::{Batch, OutboxFile};
 
 /// Most jobs that are written at once.
@@ -34,15 +35,18 @@ pub(super) struct Keeper {
 }
 
 struct Jobs {
-    sender: Sender<Job>,
+    sender: Option<Sender<Job>>,
+    thread: Option<thread::JoinHandle<()>>,
     last: Mark,
     /// The number of the next row.
     next: u64,
 }
 
-enum Job {
-    Put(u64, Zeroizing<Vec<u8>>, Mark),
-    Delete(u64),
+/// Rows that come and rows that go, in one step.
+struct Job {
+    add: Vec<(u64, Zeroizing<Vec<u8>>)>,
+    remove: Vec<u64>,
+    mark: Mark,
 }
 
 impl Keeper {
@@ -51,33 +55,52 @@ impl Keeper {
         let (sender, todo) = channel();
         let (progress, written) = watch::channel(Mark::default());
         let work = move || run(&todo, &file, &progress);
-        thread::Builder::new().name("mqtt-seal store".into()).spawn(work)?;
-        Ok(Self { jobs: Mutex::new(Jobs { sender, last: Mark::default(), next }), written })
+        let thread = thread::Builder::new().name("mqtt-seal store".into()).spawn(work)?;
+        let (sender, thread) = (Some(sender), Some(thread));
+        Ok(Self { jobs: Mutex::new(Jobs { sender, thread, last: Mark::default(), next }), written })
     }
 
     /// Asks for `row` to be stored: its number, and the mark that is reached when it is durable.
     pub(super) fn put(&self, row: Zeroizing<Vec<u8>>) -> (u64, Mark) {
-        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = jobs.next;
-        jobs.next = number.saturating_add(1);
+        self.write(Vec::from([row]), Vec::new())
+    }
+
+    /// Asks for rows to be stored and others to be deleted, in one step. Returns the number of the
+    /// first of them, which the others follow, and the mark that is reached when all are durable.
+    pub(super) fn write(&self, rows: Vec<Zeroizing<Vec<u8>>>, remove: Vec<u64>) -> (u64, Mark) {
+        let mut jobs = lock(&self.jobs);
+        let first = jobs.next;
+        let add: Vec<_> = (first..).zip(rows).collect();
+        jobs.next = first.saturating_add(u64::try_from(add.len()).unwrap_or(u64::MAX));
         jobs.last = Mark(jobs.last.0.saturating_add(1));
+        let mark = jobs.last;
         // if the thread has ended, the mark is never reached
-        let _ = jobs.sender.send(Job::Put(number, row, jobs.last));
-        (number, jobs.last)
+        let _ = jobs.sender.as_ref().map(|jobs| jobs.send(Job { add, remove, mark }));
+        (first, mark)
     }
 
     /// The row is not needed any more. Nobody waits for that.
     pub(super) fn delete(&self, number: u64) {
-        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = jobs.sender.send(Job::Delete(number));
+        self.write(Vec::new(), Vec::from([number]));
+    }
+
+    /// Returns when everything that was asked for is written and the file is closed. Blocks.
+    pub(super) fn close(&self) {
+        let thread = {
+            let mut jobs = lock(&self.jobs);
+            jobs.sender = None;
+            jobs.thread.take()
+        };
+        // a thread that has panicked has said so
+        let _ = thread.map(thread::JoinHandle::join);
     }
 
     /// One whose thread has ended.
     #[cfg(test)]
     pub(super) fn failed() -> Self {
-        let (sender, _) = channel();
         let (_, written) = watch::channel(Mark::default());
-        Self { jobs: Mutex::new(Jobs { sender, last: Mark::default(), next: 0 }), written }
+        let jobs = Jobs { sender: None, thread: None, last: Mark::default(), next: 0 };
+        Self { jobs: Mutex::new(jobs), written }
     }
 
     /// Whether the thread goes on: it ends when the file cannot be written.
@@ -94,16 +117,11 @@ impl Keeper {
 fn run(todo: &Receiver<Job>, file: &OutboxFile, progress: &watch::Sender<Mark>) {
     while let Ok(job) = todo.recv() {
         let mut batch = Batch::default();
-        let mut mark = None;
-        let jobs = core::iter::once(job).chain(todo.try_iter());
-        for job in jobs.take(MAX_BATCH) {
-            match job {
-                Job::Put(number, row, at) => {
-                    batch.add.push((number, row));
-                    mark = Some(at);
-                }
-                Job::Delete(number) => batch.remove.push(number),
-            }
+        let mut mark = job.mark;
+        for job in core::iter::once(job).chain(todo.try_iter().take(MAX_BATCH)) {
+            batch.add.extend(job.add);
+            batch.remove.extend(job.remove);
+            mark = job.mark;
         }
         if let Err(error) = file.write(&batch) {
             tracing::error!(
@@ -112,9 +130,7 @@ fn run(todo: &Receiver<Job>, file: &OutboxFile, progress: &watch::Sender<Mark>) 
             );
             return;
         }
-        if let Some(mark) = mark {
-            progress.send_replace(mark);
-        }
+        progress.send_replace(mark);
     }
     // makes the last removals durable
     let _ = file.write(&Batch::default());

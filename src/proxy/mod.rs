@@ -21,7 +21,7 @@ mod status;
 mod stream;
 mod target;
 
-pub use error::{NeedsLink, ProxyError, ProxyReloadError};
+pub use error::{ProxyError, ProxyReloadError, UnfitRule};
 pub use options::{
     DEFAULT_MAX_CONNECTIONS, DEFAULT_MAX_PACKET, DEFAULT_PLAIN_SUFFIX, Listen, ProxyOptions,
 };
@@ -71,7 +71,7 @@ struct Core {
     settings: Settings,
     in_force: RwLock<Arc<InForce>>,
     clients: Clients,
-    keeper: Option<Keeper>,
+    keeper: Option<Arc<Keeper>>,
     digest_key: DigestKey,
     meters: Meters,
     /// What the broker at the plain link said last.

@@ -123,8 +123,9 @@ impl ProxyOptions {
         self
     }
 
-    /// Stores sealed messages before they leave, until they are acknowledged: after a restart of
-    /// the proxy a client's repetition is the bytes that it was.
+    /// Stores sealed messages before they leave, until they are acknowledged, and replay state: after
+    /// a restart of the proxy a client's repetition is the bytes that it was, and what was received
+    /// is refused.
     #[must_use]
     pub fn store(mut self, store: OutboxFile) -> Self {
         self.store = Some(store);

@@ -141,7 +141,7 @@ impl Relay {
     }
 
     async fn serve(&mut self, targets: &Targets, stop: &mut watch::Receiver<bool>) -> End {
-        let mut stored = self.core.keeper.as_ref().map(super::keeper::Keeper::progress);
+        let mut stored = self.core.keeper.as_ref().map(|keeper| keeper.progress());
         // the client has to speak, then the broker
         let deadline = tokio::time::sleep(CONNECT_PATIENCE);
         tokio::pin!(deadline);
@@ -211,7 +211,8 @@ impl Relay {
         if self.session.is_over() {
             return Some(Step::End(End::Left));
         }
-        let side = [Side::Client, Side::Main, Side::Plain].into_iter().find(|side| self.is_done(*side));
+        let side =
+            [Side::Client, Side::Main, Side::Plain].into_iter().find(|side| self.is_done(*side));
         side.map(|side| Step::End(End::Closed(side)))
     }
 

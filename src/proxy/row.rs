@@ -6,13 +6,15 @@ use std::vec::Vec;
 use zeroize::Zeroizing;
 
 use super::sent::{Digest, DigestKey, Entry, Progress};
+use crate::guard::RowKey;
 use crate::policy::Link;
 use crate::wire::Reader;
 
-/// The first byte of a row, by which another program's are told apart: a message, and the key of
-/// the digests.
+/// The first byte of a row, by which another program's are told apart: a message, the key of the
+/// digests, and replay state.
 const MESSAGE: u8 = 0xA1;
 const DIGEST_KEY: u8 = 0xA2;
+const REPLAY: u8 = 0xA3;
 
 /// What a store holds.
 #[derive(Debug)]
@@ -21,10 +23,12 @@ pub(super) enum Row {
     Message(String, u16, Entry),
     /// The key of the digests of all messages.
     DigestKey(DigestKey),
+    /// Replay state of a client.
+    Replay(String, RowKey, Vec<u8>),
 }
 
 pub(super) fn message(client_id: &str, id: u16, entry: &Entry) -> Zeroizing<Vec<u8>> {
-    let mut row = Vec::with_capacity(entry.packet.len().saturating_add(client_id.len() + 32));
+    let mut row = Vec::with_capacity([entry.packet.len(), client_id.len(), 32].iter().sum());
     row.push(MESSAGE);
     row.push(match entry.link {
         Link::Tcp => 0,
@@ -35,6 +39,16 @@ pub(super) fn message(client_id: &str, id: u16, entry: &Entry) -> Zeroizing<Vec<
     row.extend_from_slice(&u16::try_from(client_id.len()).unwrap_or(u16::MAX).to_be_bytes());
     row.extend_from_slice(client_id.as_bytes());
     row.extend_from_slice(&entry.packet);
+    Zeroizing::new(row)
+}
+
+pub(super) fn replay(client_id: &str, key: &RowKey, value: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut row = Vec::with_capacity([value.len(), client_id.len(), 20].iter().sum());
+    row.push(REPLAY);
+    row.extend_from_slice(&u16::try_from(client_id.len()).unwrap_or(u16::MAX).to_be_bytes());
+    row.extend_from_slice(client_id.as_bytes());
+    row.extend_from_slice(key.as_bytes());
+    row.extend_from_slice(value);
     Zeroizing::new(row)
 }
 
@@ -52,6 +66,11 @@ pub(super) fn read(number: u64, row: &[u8]) -> Option<Row> {
         DIGEST_KEY => {
             let key = reader.array()?;
             reader.0.is_empty().then_some(Row::DigestKey(DigestKey(key)))
+        }
+        REPLAY => {
+            let client_id = reader.lp_text()?.into();
+            let key = RowKey::new(reader.array()?);
+            Some(Row::Replay(client_id, key, reader.0.to_vec()))
         }
         MESSAGE => {
             let link = match reader.u8()? {

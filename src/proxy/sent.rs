@@ -14,6 +14,9 @@ use crate::policy::Link;
 const MAX_DONE: usize = 1_024;
 /// Bytes of them.
 const MAX_DONE_BYTES: usize = 1 << 20;
+/// Bytes that are kept for a client in all. What was sent first is forgotten beyond: its repetition
+/// is sealed anew, and may so arrive twice.
+const MAX_BYTES: usize = 64 << 20;
 
 /// The key of the digests of one process, or of one store.
 #[derive(Debug, Clone, Copy)]
@@ -69,68 +72,86 @@ pub(super) struct Entry {
 /// What is known of a client's packet IDs.
 #[derive(Debug, Default)]
 pub(super) struct Sent {
-    entries: HashMap<u16, Entry>,
-    /// IDs of what is done, the oldest first; some of them are used anew.
-    done: VecDeque<u16>,
+    entries: HashMap<u16, (u64, Entry)>,
+    /// IDs in the order of their use, each with the number of that: those that were used anew since
+    /// do not count.
+    used: VecDeque<(u16, u64)>,
+    /// The same of what is done.
+    done: VecDeque<(u16, u64)>,
+    /// The number of the next use.
+    next: u64,
+    bytes: usize,
     done_bytes: usize,
 }
 
 impl Sent {
     pub(super) fn get_mut(&mut self, id: u16) -> Option<&mut Entry> {
-        self.entries.get_mut(&id)
+        self.entries.get_mut(&id).map(|(_, entry)| entry)
     }
 
     pub(super) fn get(&self, id: u16) -> Option<&Entry> {
-        self.entries.get(&id)
+        self.entries.get(&id).map(|(_, entry)| entry)
     }
 
-    /// Keeps a message in place of the one before with this ID, which is returned.
-    pub(super) fn put(&mut self, id: u16, entry: Entry) -> Option<Entry> {
-        let before = self.entries.insert(id, entry)?;
-        self.forget_bytes(&before);
-        Some(before)
+    /// Keeps a message in place of the one before with this ID. What has to go is given to `gone`.
+    pub(super) fn put(&mut self, id: u16, entry: Entry, mut gone: impl FnMut(Entry)) {
+        self.remove(id).map(&mut gone);
+        self.bytes = self.bytes.saturating_add(entry.packet.len());
+        self.used.push_back((id, self.next));
+        self.entries.insert(id, (self.next, entry));
+        self.next = self.next.saturating_add(1);
+        while self.bytes > MAX_BYTES {
+            let Some(oldest) = self.used.pop_front() else { return };
+            self.remove_use(oldest).map(&mut gone);
+        }
+        // uses that do not count any more are as many as those that do
+        if self.used.len() > self.entries.len().saturating_mul(2).saturating_add(16) {
+            let Self { used, entries, .. } = self;
+            used.retain(|(id, number)| entries.get(id).is_some_and(|(at, _)| at == number));
+        }
     }
 
     pub(super) fn remove(&mut self, id: u16) -> Option<Entry> {
-        let entry = self.entries.remove(&id)?;
-        self.forget_bytes(&entry);
+        let (_, entry) = self.entries.remove(&id)?;
+        self.bytes = self.bytes.saturating_sub(entry.packet.len());
+        if entry.progress == Progress::Done {
+            self.done_bytes = self.done_bytes.saturating_sub(entry.packet.len());
+        }
         Some(entry)
+    }
+
+    fn remove_use(&mut self, (id, number): (u16, u64)) -> Option<Entry> {
+        self.entries.get(&id).filter(|(at, _)| *at == number)?;
+        self.remove(id)
     }
 
     /// The message is sent again, although it may be done.
     pub(super) fn revive(&mut self, id: u16) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(entry) = self.entries.get_mut(&id).map(|(_, entry)| entry) else { return };
         if entry.progress == Progress::Done {
             entry.progress = Progress::Sent;
             self.done_bytes = self.done_bytes.saturating_sub(entry.packet.len());
         }
     }
 
-    fn forget_bytes(&mut self, entry: &Entry) {
-        if entry.progress == Progress::Done {
-            self.done_bytes = self.done_bytes.saturating_sub(entry.packet.len());
-        }
-    }
-
-    /// The message is acknowledged; what has to go for it is given to `gone`.
+    /// The message is acknowledged. What has to go is given to `gone`.
     pub(super) fn done(&mut self, id: u16, mut gone: impl FnMut(Entry)) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some((number, entry)) = self.entries.get_mut(&id) else { return };
         if entry.progress == Progress::Done {
             return;
         }
         if entry.packet.is_empty() {
-            self.entries.remove(&id);
+            self.remove(id).map(gone);
             return;
         }
         entry.progress = Progress::Done;
         self.done_bytes = self.done_bytes.saturating_add(entry.packet.len());
-        self.done.push_back(id);
+        self.done.push_back((id, *number));
         while self.done.len() > MAX_DONE || self.done_bytes > MAX_DONE_BYTES {
             let Some(oldest) = self.done.pop_front() else { return };
-            let still = self.get(oldest).is_some_and(|entry| entry.progress == Progress::Done);
-            // an ID that was used anew and is done again stands further back, too
-            if still && !self.done.contains(&oldest) {
-                self.remove(oldest).map(&mut gone);
+            let done = self.get(oldest.0).is_some_and(|entry| entry.progress == Progress::Done);
+            if done {
+                self.remove_use(oldest).map(&mut gone);
             }
         }
     }
@@ -138,7 +159,7 @@ impl Sent {
     /// Messages that are not acknowledged.
     #[cfg(test)]
     pub(super) fn open(&self) -> usize {
-        self.entries.values().filter(|entry| entry.progress != Progress::Done).count()
+        self.entries.values().filter(|(_, entry)| entry.progress != Progress::Done).count()
     }
 }
 
@@ -164,7 +185,7 @@ mod tests {
             let mut sent = Sent::default();
             let mut gone = 0;
             for id in 1..=2_000 {
-                sent.put(id, entry(bytes));
+                sent.put(id, entry(bytes), |_| ());
                 sent.done(id, |_| gone += 1);
             }
             assert_eq!((sent.entries.len(), gone), (kept, 2_000 - kept), "{bytes}");
@@ -175,12 +196,12 @@ mod tests {
     fn an_id_that_is_used_anew_is_not_forgotten_with_its_first_use() {
         let mut sent = Sent::default();
         for _ in 0..3 {
-            sent.put(1, entry(1));
+            sent.put(1, entry(1), |_| ());
             sent.done(1, |_| ());
         }
-        sent.put(1, entry(1));
+        sent.put(1, entry(1), |_| ());
         for id in 2..=2_000 {
-            sent.put(id, entry(1));
+            sent.put(id, entry(1), |_| ());
             sent.done(id, |_| ());
         }
         assert!(sent.get(1).is_some());
@@ -191,8 +212,25 @@ mod tests {
     #[test]
     fn what_passed_as_it_was_is_forgotten_with_its_acknowledgement() {
         let mut sent = Sent::default();
-        sent.put(1, entry(0));
+        sent.put(1, entry(0), |_| ());
         sent.done(1, |_| ());
         assert!(sent.get(1).is_none());
+    }
+
+    #[test]
+    fn what_is_kept_for_a_client_is_bounded_in_bytes() {
+        let mut sent = Sent::default();
+        let mut gone = Vec::new();
+        for id in 1..=100 {
+            sent.put(id, entry(1 << 20), |entry| gone.push(entry));
+        }
+        assert_eq!((sent.open(), gone.len()), (64, 36));
+        assert!(sent.get(36).is_none() && sent.get(37).is_some());
+        // an ID in constant use does not pile up
+        for _ in 0..1_000 {
+            sent.put(100, entry(1), |_| ());
+        }
+        assert!(sent.used.len() < 200);
+        assert_eq!(sent.bytes, (63 << 20) + 1);
     }
 }

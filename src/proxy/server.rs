@@ -10,15 +10,15 @@ use std::vec::Vec;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::clients::Clients;
-use super::error::{NeedsLink, ProxyError, ProxyReloadError};
+use super::clients::{Clients, Stored};
+use super::error::{ProxyError, ProxyReloadError, UnfitRule};
 use super::keeper::Keeper;
 use super::listener::{Listener, is_loopback};
 use super::meters::{Meters, Shows};
 use super::options::{Listen, ProxyOptions};
 use super::relay::{Relay, Targets};
 use super::row::{self, Row};
-use super::sent::{DigestKey, Sent};
+use super::sent::DigestKey;
 use super::session::Limits;
 use super::status::StatusPage;
 use super::stream::Stream;
@@ -29,6 +29,7 @@ use crate::keyring::Keyring;
 use crate::policy::{Links, Policy};
 use crate::session::{Entropy, NoEntropy};
 use crate::store::outbox_file::OutboxFile;
+use crate::wire::Form;
 
 /// A proxy that listens, and serves nobody before [`Proxy::run`].
 pub struct Proxy {
@@ -141,6 +142,10 @@ impl Proxy {
         drop(doors);
         stopping.send_replace(true);
         while rooms.join_next().await.is_some() {}
+        self.core.clients.stop();
+        if let Some(keeper) = self.core.keeper.clone() {
+            let _ = tokio::task::spawn_blocking(move || keeper.close()).await;
+        }
     }
 }
 
@@ -152,7 +157,7 @@ impl ProxyHandle {
     /// [`ProxyReloadError`].
     pub fn reload(&self, policy: Policy, keyring: Keyring) -> Result<(), ProxyReloadError> {
         let links = self.0.settings.links;
-        check_links(&policy, links).map_err(ProxyReloadError::NeedsLink)?;
+        check(&policy, links).map_err(ProxyReloadError::Rule)?;
         let config = Config::new(policy, keyring, links);
         self.0.replace(config).map_err(ProxyReloadError::StepBack)
     }
@@ -178,7 +183,7 @@ fn checked(options: &ProxyOptions, policy: &Policy) -> Result<(Links, Targets), 
     if let Some(address) = status.filter(|address| !is_loopback(*address)) {
         return Err(ProxyError::StatusNotLoopback { address });
     }
-    check_links(policy, links).map_err(ProxyError::NeedsLink)?;
+    check(policy, links).map_err(ProxyError::Rule)?;
     if links == Links::Both && options.plain_suffix.is_empty() {
         return Err(ProxyError::EmptySuffix);
     }
@@ -191,11 +196,17 @@ async fn open_status(options: &ProxyOptions) -> Result<Option<StatusPage>, Proxy
     StatusPage::open(address).await.map(Some).map_err(failed)
 }
 
-/// Whether each rule has a link to publish by.
-fn check_links(policy: &Policy, links: Links) -> Result<(), NeedsLink> {
-    let mut rules = (1..).zip(policy.rules());
-    let without = rules.find(|(_, rule)| links.publish_link(rule.transport()).is_none());
-    without.map_or(Ok(()), |(rule, found)| Err(NeedsLink { rule, transport: found.transport() }))
+/// Whether the proxy can do what each rule says.
+fn check(policy: &Policy, links: Links) -> Result<(), UnfitRule> {
+    for (number, rule) in (1..).zip(policy.rules()) {
+        if links.publish_link(rule.transport()).is_none() {
+            return Err(UnfitRule::NeedsTls { rule: number });
+        }
+        if rule.form() == Form::Compact {
+            return Err(UnfitRule::CompactForm { rule: number });
+        }
+    }
+    Ok(())
 }
 
 fn targets(options: &ProxyOptions) -> Result<Targets, ProxyError> {
@@ -210,10 +221,15 @@ fn targets(options: &ProxyOptions) -> Result<Targets, ProxyError> {
     }
 }
 
-fn core(options: ProxyOptions, links: Links, config: Config) -> Result<Core, ProxyError> {
+pub(super) fn core(
+    options: ProxyOptions,
+    links: Links,
+    config: Config,
+) -> Result<Core, ProxyError> {
     let mut stored = HashMap::new();
     let mut digest_key = None;
     let keeper = options.store.map(|file| open(file, &mut stored, &mut digest_key)).transpose()?;
+    let keeper = keeper.map(Arc::new);
     let digest_key = digest_key.map_or_else(draw, Ok)?;
     let shows = options.status.map_or(Shows::Nothing, |(_, shows)| shows);
     Ok(Core {
@@ -225,7 +241,7 @@ fn core(options: ProxyOptions, links: Links, config: Config) -> Result<Core, Pro
             forward_bare_deletes: options.danger_forward_bare_deletes,
         },
         in_force: RwLock::new(Arc::new(InForce::new(config))),
-        clients: Clients::with_stored(stored),
+        clients: Clients::new(stored, keeper.clone()),
         keeper,
         digest_key,
         meters: Meters::new(shows),
@@ -242,7 +258,7 @@ fn draw() -> Result<DigestKey, NoEntropy> {
 /// Reads a store, and starts its thread.
 fn open(
     file: OutboxFile,
-    stored: &mut HashMap<String, Sent>,
+    stored: &mut HashMap<String, Stored>,
     digest_key: &mut Option<DigestKey>,
 ) -> Result<Keeper, ProxyError> {
     let mut next = 0_u64;
@@ -251,9 +267,13 @@ fn open(
         next = next.max(number.saturating_add(1));
         match row::read(number, &bytes).ok_or_else(|| file.damaged())? {
             Row::DigestKey(key) => *digest_key = Some(key),
+            Row::Replay(client_id, key, value) => {
+                let rows = &mut stored.entry(client_id).or_default().rows;
+                replaced.extend(rows.insert(key, (number, value)).map(|(before, _)| before));
+            }
             Row::Message(client_id, id, entry) => {
-                let before = stored.entry(client_id).or_default().put(id, entry);
-                replaced.extend(before.and_then(|entry| entry.row));
+                let sent = &mut stored.entry(client_id).or_default().sent;
+                sent.put(id, entry, |gone| replaced.extend(gone.row));
             }
         }
     }

@@ -53,8 +53,8 @@ pub(crate) struct Args {
     /// The policy; without one, every topic is sealed
     #[arg(long, value_name = "FILE", env = "MQTT_SEAL_POLICY", hide_env_values = true)]
     policy: Option<PathBuf>,
-    /// Store sealed messages here until they are acknowledged, so that after a restart of the proxy
-    /// a repetition is the bytes that it was
+    /// Store sealed messages here until they are acknowledged, and what was received: after a restart
+    /// of the proxy a repetition is the bytes that it was, and a recorded message is refused
     #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
     /// Serve a status page and metrics by HTTP at this loopback address

@@ -191,11 +191,7 @@ fn optional<'a>(reader: &mut Reader<'a>, version: Version) -> Result<Properties<
     if version.is_5() { Properties::read(reader) } else { Ok(Properties::default()) }
 }
 
-fn will<'a>(
-    reader: &mut Reader<'a>,
-    version: Version,
-    flags: u8,
-) -> Result<Will<'a>, Malformed> {
+fn will<'a>(reader: &mut Reader<'a>, version: Version, flags: u8) -> Result<Will<'a>, Malformed> {
     let qos = match (flags >> 3) & 3 {
         0 => QoS::AtMostOnce,
         1 => QoS::AtLeastOnce,

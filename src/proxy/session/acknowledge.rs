@@ -1,6 +1,5 @@
 //! Acknowledgements of messages, in both directions. Knows no payload and no socket.
 
-use super::deliver::confirm;
 use super::{Ended, Flow, PlainStage, Session, Side};
 use crate::policy::{Link, Links};
 use crate::proxy::clients::Client;
@@ -20,7 +19,10 @@ impl Session {
                 client.held.remove(&ack.id);
             }
             kind => {
-                confirm(client, self.deliveries.remove(&ack.id).flatten());
+                let receipt = self.deliveries.remove(&ack.id).flatten();
+                if let Some(mark) = client.confirm(receipt) {
+                    self.to_main.wait_for(mark);
+                }
                 if kind == Kind::Pubrec && !ack.is_refusal() {
                     client.held.insert(ack.id);
                 }
@@ -53,7 +55,7 @@ impl Session {
         };
         let link = entry.link;
         let side = self.side(link);
-        let kept = side == Side::Main && self.session_present;
+        let kept = side == Side::Main && self.resumes;
         let lost = entry.connection != self.number && !kept && !entry.packet.is_empty();
         if side == Side::Plain && !self.has_plain() {
             return Ok(Flow::Wait);
@@ -64,16 +66,15 @@ impl Session {
             entry.progress = Progress::Resumed;
             entry.connection = self.number;
             packet::set_dup(&mut entry.packet, false);
-            let packet = core::mem::take(&mut entry.packet);
-            self.put_on(side, &packet);
-            if let Some(entry) = client.sent.get_mut(id) {
-                entry.packet = packet;
-            }
-            if side == Side::Plain {
-                self.plain.in_flight = self.plain.in_flight.saturating_add(1);
+            match side {
+                Side::Plain => self.put_on_plain(&entry.packet)?,
+                Side::Main | Side::Client => self.to_main.put(&entry.packet),
             }
         } else {
-            self.put_on(side, frame.bytes);
+            match side {
+                Side::Plain => self.to_plain.put(frame.bytes),
+                Side::Main | Side::Client => self.to_main.put(frame.bytes),
+            }
         }
         Ok(Flow::Done)
     }
@@ -83,10 +84,6 @@ impl Session {
             self.plain.stage = PlainStage::Wanted;
         }
         self.plain.stage == PlainStage::Running
-    }
-
-    fn put_on(&mut self, side: Side, bytes: &[u8]) {
-        if side == Side::Plain { self.to_plain.put(bytes) } else { self.to_main.put(bytes) }
     }
 
     /// A broker has taken a message: PUBACK, PUBREC or PUBCOMP.

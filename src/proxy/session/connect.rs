@@ -18,8 +18,13 @@ use crate::wire::inner;
 /// timestamp, validity, echo, kind and the length of the properties (§3), and two bytes by which the
 /// lengths of the packet may grow.
 const GROWTH: u32 = 42 + 1 + 6 + 4 + 8 + 1 + 2 + 2;
+/// The property by which a broker sets the time between signs of life.
+const SERVER_KEEP_ALIVE: u8 = 0x13;
 /// A topic inside, of any but extraordinary length.
 const CARRIED: u32 = 2 + 256;
+
+/// Properties and payload of a will as the broker may have it.
+type SealedWill = (Vec<u8>, Vec<u8>);
 
 /// Bytes by which a rule makes packets longer, for topics of up to 256 bytes.
 pub(in crate::proxy) fn growth(rule: &Rule) -> u32 {
@@ -48,6 +53,7 @@ impl Session {
         self.clean = connect.clean();
         self.client_id = connect.client_id.into();
         self.client_max = connect.max_packet();
+        self.plain.keep_alive = connect.keep_alive;
         let settings = &self.core.settings;
         let clear = settings.links == Links::Tcp && !settings.credentials_in_clear;
         if clear && connect.has_credentials() {
@@ -60,10 +66,13 @@ impl Session {
     fn connect(&mut self, connect: &Connect<'_>, frame: &Frame<'_>) -> Result<(), Ended> {
         let core = Arc::clone(&self.core);
         let client = core.clients.get(&self.client_id, || core.in_force());
-        let client = client.map_err(|error| self.bad_client(Ended::NoEntropy(error)))?;
+        let client = client.map_err(|error| self.bad_client(Ended::Client(error)))?;
         {
             let mut client = clients::hold(&client);
-            client.tx.connected_on(self.main_link(), &self.client_id);
+            // every session, those too of the plain link, which is made anew as well
+            client.tx.connected(&self.client_id);
+            let writes = client.rx.take_writes();
+            client.log(writes);
             let will = connect.will.map(|will| self.seal_will(&mut client, &will));
             let will = will.transpose().map_err(|e| self.bad_client(Ended::Will(e)))?.flatten();
             self.write_connect(connect, frame, will.as_ref(), client.in_force.growth);
@@ -78,13 +87,13 @@ impl Session {
         Ok(())
     }
 
-    /// Properties and payload of the will as the broker may have it; `None` if it stays as it is.
+    /// Seals the will; `None` if it stays as it is.
     // SPEC §6, "A will"
     fn seal_will(
         &mut self,
         client: &mut Client,
         will: &Will<'_>,
-    ) -> Result<Option<(Vec<u8>, Vec<u8>)>, SealError> {
+    ) -> Result<Option<SealedWill>, SealError> {
         let malformed = |_| SealError::Topic(crate::topic::TopicError::NotUtf8);
         let topic = core::str::from_utf8(will.topic)
             .map_err(|_| SealError::Topic(crate::topic::TopicError::NotUtf8))?;
@@ -120,7 +129,7 @@ impl Session {
         &mut self,
         connect: &Connect<'_>,
         frame: &Frame<'_>,
-        will: Option<&(Vec<u8>, Vec<u8>)>,
+        will: Option<&SealedWill>,
         growth: u32,
     ) {
         let raised = self.client_max.filter(|_| growth > 0).map(|max| max.saturating_add(growth));
@@ -147,7 +156,7 @@ impl Session {
             return Ok(());
         }
         self.stage = Stage::Running;
-        self.session_present = connack.session_present;
+        self.resumes = connack.session_present;
         if !connack.session_present {
             client.held.clear();
             client.swallowed.clear();
@@ -176,6 +185,7 @@ impl Session {
         let lowered = max.map(|max| max.saturating_sub(growth).max(1));
         let told = connack.receive_max();
         let receive = told.into_iter().chain(plain.receive_max).min();
+        self.told_max = lowered;
         let same = lowered == connack.max_packet() && receive == told;
         if self.version.is_5() && !same {
             connack.write_with(lowered, receive, self.to_client.end());
@@ -218,6 +228,11 @@ impl Session {
         }
         client.tx.connected_on(Link::Tcp, &self.plain.client_id);
         self.plain.limits = limits(&connack);
+        let other = connack.properties.number(SERVER_KEEP_ALIVE).map(u16::try_from);
+        if let Some(Ok(keep_alive)) = other {
+            self.plain.keep_alive = keep_alive;
+        }
+        self.plain.heard = self.now;
         *meters::lock(&self.core.plain_limits) = self.plain.limits;
         self.plain.stage = PlainStage::Running;
         Ok(())

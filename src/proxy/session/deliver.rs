@@ -3,18 +3,13 @@
 use std::sync::Arc;
 use std::vec::Vec;
 
-use super::{Ended, Session, Side, Stage};
+use super::{ALIAS, Ended, PAYLOAD_IDS, Session, Stage};
 use crate::guard::{Delivery, Incoming, OpenError, Opened, Protection, QoS};
 use crate::proxy::InForce;
 use crate::proxy::clients::Client;
 use crate::proxy::meters::Direction;
 use crate::proxy::packet::{self, Draft, Frame, Kind, PacketError, Publish, write_property};
 use crate::wire::property::Property;
-
-/// The identifiers of the properties that belong to a payload.
-const PAYLOAD_IDS: [u8; 5] = [0x01, 0x03, 0x08, 0x09, 0x26];
-/// The identifier of the topic alias.
-const ALIAS: u8 = 0x23;
 
 /// A message from the broker.
 struct Message<'a> {
@@ -69,7 +64,8 @@ impl Session {
         let incoming = Incoming::new(message.topic, publish.payload, self.main_link())
             .properties(message.properties)
             .retain(publish.retain())
-            .shared(client.shares)
+            // gaps are told to nobody
+            .shared(true)
             .at(self.now);
         let mut payload = self.scratch();
         let opened = client.rx.open(&incoming, &mut payload);
@@ -84,9 +80,19 @@ impl Session {
                 let clear = self.pass_down(message);
                 clear.map(|()| self.took(client, publish, None))
             }
-            Err(error) => self.swallow(client, in_force, message, error.name()),
-            // there is no log that could ask for it
-            Ok(Opened::NeedsClaim(_)) => self.swallow(client, in_force, message, "NeedsClaim"),
+            Err(error) => {
+                self.swallow(client, in_force, message, error.name());
+                Ok(())
+            }
+            Ok(Opened::NeedsClaim(claim)) => {
+                // it is finished at once, and leaves when its claim is durable: if that fails,
+                // nothing leaves any more
+                if let Some(mark) = client.log(claim.writes().to_vec()) {
+                    self.to_client.wait_for(mark);
+                }
+                let delivery = client.rx.finish(claim, &mut payload);
+                self.forward(client, in_force, message, &delivery, &payload)
+            }
         };
         self.done_with(payload);
         outcome
@@ -112,7 +118,8 @@ impl Session {
             return Ok(());
         }
         if !self.write_opened(message, delivery, payload)? {
-            return self.swallow(client, in_force, message, "TooLargeForClient");
+            self.swallow(client, in_force, message, "TooLargeForClient");
+            return Ok(());
         }
         meter.opened.add(1);
         meter.opened_bytes.add(u64::try_from(payload.len()).unwrap_or(u64::MAX));
@@ -207,7 +214,9 @@ impl Session {
             shown.to_client.add(1);
         }
         match publish.qos {
-            QoS::AtMostOnce => confirm(client, receipt),
+            QoS::AtMostOnce => {
+                client.confirm(receipt);
+            }
             QoS::AtLeastOnce | QoS::ExactlyOnce => {
                 self.deliveries.insert(publish.id, receipt);
             }
@@ -222,11 +231,11 @@ impl Session {
         in_force: &InForce,
         message: &Message<'_>,
         reason: &'static str,
-    ) -> Result<(), Ended> {
+    ) {
         let publish = message.publish;
         self.rejected(in_force, message.rule, message.topic, Direction::ToClient, reason);
         let kind = match publish.qos {
-            QoS::AtMostOnce => return Ok(()),
+            QoS::AtMostOnce => return,
             QoS::AtLeastOnce => Kind::Puback,
             QoS::ExactlyOnce => Kind::Pubrec,
         };
@@ -235,16 +244,5 @@ impl Session {
             client.swallowed.insert(publish.id);
         }
         packet::acknowledge(kind, publish.id, 0, self.version, self.to_main.end());
-        Ok(())
-    }
-
-    /// The side by which the broker hears of what it has brought.
-    pub(super) const BROUGHT_BY: Side = Side::Main;
-}
-
-/// The client has dealt with a message. There is no log to be told.
-pub(super) fn confirm(client: &mut Client, receipt: Option<crate::guard::Receipt>) {
-    if let Some(receipt) = receipt {
-        drop(client.rx.confirm(receipt));
     }
 }

@@ -4,8 +4,8 @@ use core::fmt;
 
 use super::{Session, Side, Stage};
 use crate::guard::SealError;
+use crate::proxy::clients::ClientError;
 use crate::proxy::packet::{self, Kind, PacketError, Version};
-use crate::session::NoEntropy;
 
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +38,8 @@ pub(in crate::proxy) enum Ended {
     },
     /// More waits for the plain link than is kept.
     PlainQueue,
-    /// The random generator failed.
-    NoEntropy(NoEntropy),
+    /// What a client needs cannot be had.
+    Client(ClientError),
 }
 
 impl Ended {
@@ -50,15 +50,14 @@ impl Ended {
             Self::ClientPacket(_) => 0x81,
             Self::Version => 0x84,
             Self::NotConnect | Self::UnexpectedPacket(_) => 0x82,
-            Self::Credentials => 0x87,
-            Self::Will(SealError::Refused | SealError::NoLink) => 0x87,
+            Self::Credentials | Self::Will(SealError::Refused | SealError::NoLink) => 0x87,
             Self::Alias => 0x94,
             Self::PlainQueue => 0x97,
             Self::BrokerPacket(_)
             | Self::Will(_)
             | Self::Seal(_)
             | Self::PlainRefused { .. }
-            | Self::NoEntropy(_) => 0x83,
+            | Self::Client(_) => 0x83,
         }
     }
 
@@ -92,7 +91,8 @@ impl fmt::Display for Ended {
                 write!(f, "the broker refuses the plain link, with code {reason}")
             }
             Self::PlainQueue => f.write_str("too much waits for the plain link"),
-            Self::NoEntropy(error) => error.fmt(f),
+            Self::Client(ClientError::NoEntropy(error)) => error.fmt(f),
+            Self::Client(ClientError::Restore(error)) => error.fmt(f),
         }
     }
 }

@@ -8,10 +8,11 @@ mod deliver;
 mod ended;
 mod outbox;
 mod publish;
+mod refuse;
 mod subscribe;
 
 use core::mem;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::string::String;
 use std::sync::Arc;
 use std::vec::Vec;
@@ -20,13 +21,19 @@ use super::clients::{self, Client};
 use super::meters::Connection;
 use super::packet::{Frame, Kind, Version};
 use super::{Core, InForce};
-use crate::guard::Receipt;
+use crate::guard::{QoS, Receipt};
 use crate::policy::{Link, Links};
 use alias::Aliases;
 pub(super) use connect::growth;
 pub(super) use ended::Ended;
 use outbox::Outbox;
 
+/// The identifiers of the properties that belong to a payload.
+const PAYLOAD_IDS: [u8; 5] = [0x01, 0x03, 0x08, 0x09, 0x26];
+/// The identifier of the topic alias.
+const ALIAS: u8 = 0x23;
+/// A sign of life.
+const PINGREQ: [u8; 2] = [0xC0, 0];
 /// Messages that wait for room in the plain link's window: more end the connection.
 const MAX_QUEUED: usize = 1_024;
 
@@ -53,6 +60,22 @@ pub(super) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { max_packet: None, receive_max: None, max_qos: 2, retain: true }
+    }
+}
+
+impl Limits {
+    /// Whether all is taken that MQTT can say.
+    fn is_none(&self) -> bool {
+        *self == Self { receive_max: self.receive_max, ..Self::default() }
+    }
+
+    const fn take(&self, qos: QoS, retain: bool) -> bool {
+        let level = match qos {
+            QoS::AtMostOnce => 0,
+            QoS::AtLeastOnce => 1,
+            QoS::ExactlyOnce => 2,
+        };
+        level <= self.max_qos && (self.retain || !retain)
     }
 }
 
@@ -87,6 +110,9 @@ struct Plain {
     connect: Vec<u8>,
     client_id: String,
     limits: Limits,
+    /// Seconds between signs of life, and when the broker was given the last one.
+    keep_alive: u16,
+    heard: Option<u64>,
     /// Messages of `QoS` 1 and 2 that are not acknowledged, and those that wait until some are.
     in_flight: usize,
     queued: VecDeque<Vec<u8>>,
@@ -115,6 +141,8 @@ pub(super) struct Session {
     pub(super) to_plain: Outbox,
     plain: Plain,
     limits: Limits,
+    /// The limit for packets that the client was told.
+    told_max: Option<u32>,
     /// What the client takes.
     client_max: Option<u32>,
     alias_max: u16,
@@ -123,16 +151,18 @@ pub(super) struct Session {
     /// Messages that the client has not acknowledged, by packet ID.
     deliveries: HashMap<u16, Option<Receipt>>,
     /// Messages that were refused and count as received, since version 3 cannot say so.
-    refused: std::collections::HashSet<u16>,
+    refused: HashSet<u16>,
     /// Answers to filters that were not passed on, by packet ID of the SUBSCRIBE.
     subscriptions: HashMap<u16, Vec<Option<u8>>>,
     /// Whether the broker kept what the client's last connection left there.
-    session_present: bool,
+    resumes: bool,
     now: Option<u64>,
     /// What is shown of the connection.
     pub(super) shown: Option<Arc<Connection>>,
     scratch: Vec<u8>,
     topic: String,
+    /// The rules that `last_rule` is of.
+    in_force: Option<Arc<InForce>>,
     /// The rule of the last topic, in each direction.
     last_rule: [(String, Option<usize>); 2],
 }
@@ -156,22 +186,26 @@ impl Session {
                 connect: Vec::new(),
                 client_id: String::new(),
                 limits: Limits::default(),
+                keep_alive: 0,
+                heard: None,
                 in_flight: 0,
                 queued: VecDeque::new(),
             },
             limits: Limits::default(),
+            told_max: None,
             client_max: None,
             alias_max: 0,
             up: Aliases::default(),
             down: Aliases::default(),
             deliveries: HashMap::new(),
-            refused: std::collections::HashSet::new(),
+            refused: HashSet::new(),
             subscriptions: HashMap::new(),
-            session_present: false,
+            resumes: false,
             now: None,
             shown: None,
             scratch: Vec::new(),
             topic: String::new(),
+            in_force: None,
             last_rule: Default::default(),
         }
     }
@@ -188,6 +222,9 @@ impl Session {
         self.now = now;
         let shared = self.client.clone();
         let mut client = shared.as_ref().map(clients::hold);
+        if let Some(client) = &client {
+            self.notice(&client.in_force);
+        }
         let mut taken = Taken::default();
         loop {
             let rest = bytes.get(taken.bytes..).unwrap_or_default();
@@ -202,19 +239,30 @@ impl Session {
             }
             let flow = match (side, client.as_deref_mut()) {
                 (Side::Client, None) => self.first(&frame)?,
-                (Side::Client, Some(client)) => self.from_client(client, &frame)?,
-                (Side::Main, Some(client)) => self.from_main(client, &frame)?,
-                (Side::Plain, Some(client)) => self.from_plain(client, &frame)?,
+                (Side::Client, Some(client)) => self.take_from_client(client, &frame)?,
+                (Side::Main, Some(client)) => self.take_from_main(client, &frame)?,
+                (Side::Plain, Some(client)) => self.take_from_plain(client, &frame)?,
                 (Side::Main | Side::Plain, None) => Flow::Done,
             };
             if flow == Flow::Wait {
                 return Ok(taken);
+            }
+            if side == Side::Client {
+                self.live(frame.kind);
             }
             taken.bytes = taken.bytes.saturating_add(frame.bytes.len());
             taken.packets = taken.packets.saturating_add(1);
             if client.is_none() && self.client.is_some() {
                 return Ok(taken); // the rest is dealt with under the client's lock
             }
+        }
+    }
+
+    /// Rules may have been replaced since the last packets.
+    fn notice(&mut self, in_force: &Arc<InForce>) {
+        if !self.in_force.as_ref().is_some_and(|before| Arc::ptr_eq(before, in_force)) {
+            self.in_force = Some(Arc::clone(in_force));
+            self.last_rule = Default::default();
         }
     }
 
@@ -284,27 +332,35 @@ impl Session {
         }
     }
 
-    fn from_client(&mut self, client: &mut Client, frame: &Frame<'_>) -> Result<Flow, Ended> {
+    fn take_from_client(&mut self, client: &mut Client, frame: &Frame<'_>) -> Result<Flow, Ended> {
         match frame.kind {
             Kind::Publish => return self.publish(client, frame),
-            Kind::Puback | Kind::Pubrec | Kind::Pubcomp => self.client_acknowledges(client, frame)?,
+            Kind::Puback | Kind::Pubrec | Kind::Pubcomp => {
+                self.client_acknowledges(client, frame)?
+            }
             Kind::Pubrel => return self.release(client, frame),
             Kind::Subscribe => self.subscribe(client, frame)?,
-            Kind::Pingreq => {
-                self.to_main.put(frame.bytes);
-                if self.plain.stage == PlainStage::Running {
-                    self.to_plain.put(frame.bytes);
-                }
-            }
             Kind::Disconnect => self.leave(frame),
-            Kind::Unsubscribe | Kind::Auth => self.to_main.put(frame.bytes),
-            Kind::Connect
-            | Kind::Connack
-            | Kind::Suback
-            | Kind::Unsuback
-            | Kind::Pingresp => return Err(self.bad_client(Ended::UnexpectedPacket(frame.kind))),
+            Kind::Pingreq | Kind::Unsubscribe | Kind::Auth => self.to_main.put(frame.bytes),
+            Kind::Connect | Kind::Connack | Kind::Suback | Kind::Unsuback | Kind::Pingresp => {
+                return Err(self.bad_client(Ended::UnexpectedPacket(frame.kind)));
+            }
         }
         Ok(Flow::Done)
+    }
+
+    /// Lets the plain broker know that the client lives, whatever the client says to the other.
+    fn live(&mut self, kind: Kind) {
+        if self.plain.stage != PlainStage::Running {
+            return;
+        }
+        let quarter = u64::from(self.plain.keep_alive).saturating_mul(250);
+        let since = self.now.zip(self.plain.heard).map(|(now, heard)| now.saturating_sub(heard));
+        let due = quarter > 0 && since.is_none_or(|since| since >= quarter);
+        if due || kind == Kind::Pingreq {
+            self.to_plain.put(&PINGREQ);
+            self.plain.heard = self.now;
+        }
     }
 
     fn leave(&mut self, frame: &Frame<'_>) {
@@ -315,7 +371,7 @@ impl Session {
         self.stage = Stage::Over;
     }
 
-    fn from_main(&mut self, client: &mut Client, frame: &Frame<'_>) -> Result<Flow, Ended> {
+    fn take_from_main(&mut self, client: &mut Client, frame: &Frame<'_>) -> Result<Flow, Ended> {
         match frame.kind {
             Kind::Connack => self.connack(client, frame)?,
             Kind::Publish => self.deliver(client, frame)?,
@@ -334,7 +390,7 @@ impl Session {
         Ok(Flow::Done)
     }
 
-    fn from_plain(&mut self, client: &mut Client, frame: &Frame<'_>) -> Result<Flow, Ended> {
+    fn take_from_plain(&mut self, client: &mut Client, frame: &Frame<'_>) -> Result<Flow, Ended> {
         match frame.kind {
             Kind::Connack => self.plain_connack(client, frame)?,
             Kind::Puback | Kind::Pubrec | Kind::Pubcomp => {
@@ -358,11 +414,6 @@ impl Session {
             last.0.push_str(topic);
         }
         last.1
-    }
-
-    /// Other rules are in force.
-    pub(super) fn forget_rules(&mut self) {
-        self.last_rule = Default::default();
     }
 
     /// A scratch buffer; give it back with [`Session::done_with`].

@@ -4,28 +4,24 @@
 use std::sync::Arc;
 use std::vec::Vec;
 
-use super::{Ended, Flow, MAX_QUEUED, PlainStage, Session, Side, connect::called};
-use crate::guard::{Outgoing, QoS, SealError, Sealed};
+use super::refuse::Refusal;
+use super::{ALIAS, Ended, Flow, MAX_QUEUED, PAYLOAD_IDS, PlainStage, Session, Side};
+use crate::guard::{Outgoing, Plan, QoS, Sealed};
 use crate::policy::Link;
 use crate::proxy::clients::Client;
-use crate::proxy::meters::{Direction, Rejection, unix_ms};
-use crate::proxy::packet::{self, Draft, Frame, Kind, Publish, write_property};
+use crate::proxy::meters::Direction;
+use crate::proxy::packet::{self, Draft, Frame, Publish, write_property};
 use crate::proxy::sent::{Digest, Entry, Progress};
 use crate::proxy::{InForce, row};
 
-/// The identifiers of the properties that belong to a payload.
-const PAYLOAD_IDS: [u8; 5] = [0x01, 0x03, 0x08, 0x09, 0x26];
-/// The identifier of the topic alias.
-const ALIAS: u8 = 0x23;
-
 /// A message with what is known of it.
-struct Message<'a> {
-    publish: &'a Publish<'a>,
+pub(super) struct Message<'a> {
+    pub(super) publish: &'a Publish<'a>,
     frame: &'a Frame<'a>,
-    topic: &'a str,
+    pub(super) topic: &'a str,
     alias: Option<u16>,
     digest: Digest,
-    rule: Option<usize>,
+    pub(super) rule: Option<usize>,
 }
 
 impl Session {
@@ -35,7 +31,8 @@ impl Session {
         frame: &Frame<'_>,
     ) -> Result<Flow, Ended> {
         let malformed = Ended::ClientPacket(packet::PacketError::Malformed);
-        let publish = Publish::parse(frame, self.version).map_err(|_| self.bad_client(malformed))?;
+        let publish =
+            Publish::parse(frame, self.version).map_err(|_| self.bad_client(malformed))?;
         let alias = publish.alias().map_err(|_| self.bad_client(Ended::Alias))?;
         let topic = core::str::from_utf8(publish.topic).map_err(|_| self.bad_client(malformed))?;
         let mut name = core::mem::take(&mut self.topic);
@@ -86,8 +83,7 @@ impl Session {
             if !self.has(link) {
                 return Ok(Flow::Wait);
             }
-            self.send_again(client, in_force, message);
-            return Ok(Flow::Done);
+            return self.send_again(client, in_force, message).map(|()| Flow::Done);
         }
         let rules = in_force.config.policy().rules();
         let rule = message.rule.and_then(|index| rules.get(index));
@@ -122,30 +118,26 @@ impl Session {
         same.then_some(entry.link)
     }
 
-    fn send_again(&mut self, client: &mut Client, in_force: &InForce, message: &Message<'_>) {
+    fn send_again(
+        &mut self,
+        client: &mut Client,
+        in_force: &InForce,
+        message: &Message<'_>,
+    ) -> Result<(), Ended> {
         let id = message.publish.id;
         client.sent.revive(id);
-        let Some(entry) = client.sent.get_mut(id) else { return };
+        let Some(entry) = client.sent.get_mut(id) else { return Ok(()) };
         let counted = entry.connection == self.number;
         entry.connection = self.number;
         packet::set_dup(&mut entry.packet, message.publish.dup());
-        let (link, packet) = (entry.link, core::mem::take(&mut entry.packet));
-        if self.side(link) == Side::Plain && !counted {
-            // a plain link is new with each connection, and so is its window
-            self.plain.in_flight = self.plain.in_flight.saturating_add(1);
-        }
-        self.put(self.side(link), &packet);
-        if let Some(entry) = client.sent.get_mut(id) {
-            entry.packet = packet;
-        }
         in_force.meters.get(message.rule).resent.add(1);
-    }
-
-    fn put(&mut self, side: Side, packet: &[u8]) {
-        match side {
-            Side::Plain => self.to_plain.put(packet),
-            Side::Main | Side::Client => self.to_main.put(packet),
+        match self.side(entry.link) {
+            // a plain link is new with each connection, and so is its window
+            Side::Plain if !counted => return self.put_on_plain(&entry.packet),
+            Side::Plain => self.to_plain.put(&entry.packet),
+            Side::Main | Side::Client => self.to_main.put(&entry.packet),
         }
+        Ok(())
     }
 
     fn seal(
@@ -156,9 +148,9 @@ impl Session {
     ) -> Result<(), Ended> {
         let publish = message.publish;
         let mut properties = Vec::new();
-        publish.payload_properties(&mut properties).map_err(|_| {
-            self.bad_client(Ended::ClientPacket(packet::PacketError::Malformed))
-        })?;
+        publish
+            .payload_properties(&mut properties)
+            .map_err(|_| self.bad_client(Ended::ClientPacket(packet::PacketError::Malformed)))?;
         let outgoing = Outgoing::new(message.topic, publish.payload)
             .qos(publish.qos)
             .retain(publish.retain())
@@ -188,36 +180,29 @@ impl Session {
         message: &Message<'_>,
         outgoing: &Outgoing<'_>,
     ) -> Option<Refusal> {
-        let publish = message.publish;
-        let none = self.limits.max_packet.is_none() && self.plain.limits.max_packet.is_none();
-        let plain = self.limits.max_qos == 2 && self.limits.retain && self.plain.limits.retain;
-        if none && plain && self.plain.limits.max_qos == 2 {
+        if self.limits.is_none() && self.plain.limits.is_none() {
             return None;
         }
-        let plan = client.tx.plan(outgoing).ok()?;
-        let (link, growth) = match plan {
-            crate::guard::Plan::Pass { link } => (link, 0),
-            crate::guard::Plan::Seal { link, growth, .. } => (link, growth),
+        let (link, growth) = match client.tx.plan(outgoing).ok()? {
+            Plan::Pass { link } => (link, 0),
+            Plan::Seal { link, growth, .. } => (link, growth),
         };
         let limits = match self.side(link) {
             Side::Plain => &self.plain.limits,
             Side::Main | Side::Client => &self.limits,
         };
-        let qos = match publish.qos {
-            QoS::AtMostOnce => 0,
-            QoS::AtLeastOnce => 1,
-            QoS::ExactlyOnce => 2,
-        };
-        if qos > limits.max_qos || (publish.retain() && !limits.retain) {
+        let publish = message.publish;
+        if !limits.take(publish.qos, publish.retain()) {
             return Some(Refusal::NotByBroker);
         }
         let max = limits.max_packet.and_then(|max| usize::try_from(max).ok())?;
+        let own = message.frame.bytes.len();
         // the topic in place of an alias, and two bytes by which lengths may grow
         let topic = message.topic.len().saturating_sub(publish.topic.len());
-        let len = [message.frame.bytes.len(), growth, topic, 2]
-            .into_iter()
-            .fold(0, usize::saturating_add);
-        (len > max).then_some(Refusal::TooLargeForBroker { len, max })
+        let len = [own, growth, topic, 2].into_iter().fold(0, usize::saturating_add);
+        let told = self.told_max.and_then(|max| usize::try_from(max).ok());
+        (len > max)
+            .then(|| Refusal::TooLargeForBroker { told: told.is_some_and(|told| own > told) })
     }
 
     fn send_sealed(
@@ -232,9 +217,10 @@ impl Session {
         let publish = message.publish;
         let side = self.side(sealed.link);
         let mut kept = Vec::new();
-        let others = publish.properties.iter().filter(|setting| {
-            !PAYLOAD_IDS.contains(&setting.id) && setting.id != ALIAS
-        });
+        let others = publish
+            .properties
+            .iter()
+            .filter(|setting| !PAYLOAD_IDS.contains(&setting.id) && setting.id != ALIAS);
         for setting in others {
             kept.extend_from_slice(setting.raw);
         }
@@ -272,7 +258,6 @@ impl Session {
         self.write(side, &draft, payload, publish.qos)
     }
 
-    /// Writes a packet, or lets it wait for the plain link's window.
     fn write(
         &mut self,
         side: Side,
@@ -280,24 +265,31 @@ impl Session {
         payload: &[u8],
         qos: QoS,
     ) -> Result<(), Ended> {
-        if side != Side::Plain {
-            draft.write(payload, self.to_main.end());
-            return Ok(());
-        }
-        let window = self.plain.limits.receive_max.map_or(usize::from(u16::MAX), usize::from);
-        if qos == QoS::AtMostOnce || self.plain.in_flight < window {
-            if qos != QoS::AtMostOnce {
-                self.plain.in_flight = self.plain.in_flight.saturating_add(1);
+        match side {
+            Side::Plain if qos != QoS::AtMostOnce => {
+                let mut packet = Vec::with_capacity(draft.len(payload.len()));
+                draft.write(payload, &mut packet);
+                return self.put_on_plain(&packet);
             }
-            draft.write(payload, self.to_plain.end());
+            Side::Plain => draft.write(payload, self.to_plain.end()),
+            Side::Main | Side::Client => draft.write(payload, self.to_main.end()),
+        }
+        Ok(())
+    }
+
+    /// Writes a message of `QoS` 1 or 2, or lets it wait for the plain link's window.
+    pub(super) fn put_on_plain(&mut self, packet: &[u8]) -> Result<(), Ended> {
+        let window =
+            self.plain.limits.receive_max.map_or_else(|| usize::from(u16::MAX), usize::from);
+        if self.plain.in_flight < window {
+            self.plain.in_flight = self.plain.in_flight.saturating_add(1);
+            self.to_plain.put(packet);
             return Ok(());
         }
         if self.plain.queued.len() >= MAX_QUEUED {
             return Err(self.bad_client(Ended::PlainQueue));
         }
-        let mut packet = Vec::with_capacity(draft.len(payload.len()));
-        draft.write(payload, &mut packet);
-        self.plain.queued.push_back(packet);
+        self.plain.queued.push_back(packet.to_vec());
         Ok(())
     }
 
@@ -326,8 +318,7 @@ impl Session {
                 Side::Main | Side::Client => self.to_main.wait_for(mark),
             }
         }
-        let before = client.sent.put(id, entry);
-        self.forget(before);
+        client.sent.put(id, entry, |gone| self.forget(Some(gone)));
     }
 
     /// What was kept is not needed any more.
@@ -367,7 +358,7 @@ impl Session {
             self.to_main.put(message.frame.bytes);
             return Ok(());
         }
-        let kept = message.alias.filter(|_| side == Side::Main).is_some();
+        let kept = message.alias.is_some() && side == Side::Main;
         let mut properties = Vec::new();
         for setting in publish.properties.iter().filter(|setting| kept || setting.id != ALIAS) {
             properties.extend_from_slice(setting.raw);
@@ -404,118 +395,12 @@ impl Session {
             packet,
             row: None,
         };
-        client.sent.put(message.publish.id, entry);
+        client.sent.put(message.publish.id, entry, |gone| self.forget(Some(gone)));
     }
 
     fn count_out(&self) {
         if let Some(shown) = &self.shown {
             shown.to_broker.add(1);
-        }
-    }
-
-    /// Answers a message that does not leave.
-    fn refuse_publish(
-        &mut self,
-        client: &mut Client,
-        in_force: &InForce,
-        message: &Message<'_>,
-        refusal: Refusal,
-    ) -> Result<(), Ended> {
-        let publish = message.publish;
-        self.rejected(in_force, message.rule, message.topic, Direction::ToBroker, refusal.name());
-        if let Refusal::Seal(error @ SealError::ReconnectFirst) = refusal {
-            return Err(self.bad_client(Ended::Seal(error)));
-        }
-        if !self.version.is_5() && refusal.may_pass() {
-            if let Refusal::Seal(error) = refusal {
-                return Err(self.bad_client(Ended::Seal(error)));
-            }
-        }
-        let kind = match publish.qos {
-            QoS::AtMostOnce => return Ok(()),
-            QoS::AtLeastOnce => Kind::Puback,
-            QoS::ExactlyOnce => Kind::Pubrec,
-        };
-        let before = client.sent.remove(publish.id);
-        self.forget(before);
-        if kind == Kind::Pubrec && !self.version.is_5() {
-            self.refused.insert(publish.id);
-        }
-        packet::acknowledge(kind, publish.id, refusal.reason(), self.version, self.to_client.end());
-        Ok(())
-    }
-
-    /// Counts and tells a message that does not pass.
-    pub(super) fn rejected(
-        &self,
-        in_force: &InForce,
-        rule: Option<usize>,
-        topic: &str,
-        direction: Direction,
-        reason: &'static str,
-    ) {
-        in_force.meters.get(rule).reject(direction, reason);
-        let client_id = called(&self.client_id);
-        let so_far = self.shown.as_ref().map_or(1, |shown| {
-            shown.rejected.add(1);
-            shown.rejected.get()
-        });
-        // each repetition would let a hostile broker fill the disk
-        if so_far.is_power_of_two() {
-            let direction = direction.name();
-            tracing::warn!(%client_id, topic, direction, reason, so_far, "message rejected");
-        }
-        let topic = topic.into();
-        self.core.meters.reject(Rejection { at: unix_ms(), client_id, topic, direction, reason });
-    }
-}
-
-/// Why a message does not leave.
-#[derive(Debug, Clone, Copy)]
-enum Refusal {
-    Seal(SealError),
-    /// The broker takes no such quality of service, or retains nothing.
-    NotByBroker,
-    TooLargeForBroker {
-        len: usize,
-        max: usize,
-    },
-}
-
-impl Refusal {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Seal(error) => error.name(),
-            Self::NotByBroker => "NotByBroker",
-            Self::TooLargeForBroker { .. } => "TooLargeForBroker",
-        }
-    }
-
-    /// Whether the same message may leave later, without another policy: then a client that cannot
-    /// be told has to keep it.
-    const fn may_pass(self) -> bool {
-        !matches!(
-            self,
-            Self::NotByBroker
-                | Self::TooLargeForBroker { .. }
-                | Self::Seal(
-                    SealError::Refused
-                        | SealError::NoLink
-                        | SealError::Topic(_)
-                        | SealError::Property(_)
-                        | SealError::RetainNeedsLatest
-                        | SealError::TooLarge { .. }
-                )
-        )
-    }
-
-    /// MQTT 5.0 §3.4.2.1.
-    const fn reason(self) -> u8 {
-        match self {
-            Self::Seal(SealError::Refused | SealError::NoLink) => 0x87,
-            Self::Seal(SealError::Topic(_)) => 0x90,
-            Self::Seal(SealError::TooLarge { .. }) | Self::TooLargeForBroker { .. } => 0x97,
-            Self::Seal(_) | Self::NotByBroker => 0x83,
         }
     }
 }

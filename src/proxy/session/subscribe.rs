@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::vec::Vec;
 
 use super::{Ended, Session};
-use crate::policy::SubscribeError;
+use crate::policy::{Policy, SubscribeError};
 use crate::proxy::clients::Client;
 use crate::proxy::packet::{Frame, Suback, Subscribe};
 use crate::topic::TopicFilter;
@@ -16,18 +16,14 @@ const NOT_AUTHORIZED: u8 = 0x87;
 const INVALID: u8 = 0x8F;
 
 impl Session {
-    pub(super) fn subscribe(
-        &mut self,
-        client: &mut Client,
-        frame: &Frame<'_>,
-    ) -> Result<(), Ended> {
+    pub(super) fn subscribe(&mut self, client: &Client, frame: &Frame<'_>) -> Result<(), Ended> {
         let subscribe = Subscribe::parse(frame, self.version)
             .map_err(|malformed| self.bad_client(Ended::ClientPacket(malformed.into())))?;
         let in_force = Arc::clone(&client.in_force);
         let answers: Vec<_> = subscribe
             .filters
             .iter()
-            .map(|(filter, _)| self.judge(client, in_force.config.policy(), filter))
+            .map(|(filter, _)| self.judge(in_force.config.policy(), filter))
             .collect();
         if answers.iter().all(Option::is_none) {
             self.to_main.put(frame.bytes);
@@ -45,18 +41,12 @@ impl Session {
     }
 
     /// The proxy's own answer to a filter; `None` if the broker is to answer.
-    fn judge(
-        &self,
-        client: &mut Client,
-        policy: &crate::policy::Policy,
-        filter: &[u8],
-    ) -> Option<u8> {
+    fn judge(&self, policy: &Policy, filter: &[u8]) -> Option<u8> {
         let refuse = |reason| Some(if self.version.is_5() { reason } else { FAILURE });
         let text = core::str::from_utf8(filter).ok();
         let Some(filter) = text.and_then(|text| TopicFilter::parse(text).ok()) else {
             return refuse(INVALID);
         };
-        client.shares |= filter.share_group().is_some();
         match policy.subscribe_link(filter, self.core.settings.links) {
             Ok(_) => None,
             Err(error @ (SubscribeError::Refused | SubscribeError::NeedsTls)) => {
@@ -76,8 +66,10 @@ impl Session {
         };
         let mut given = suback.reasons.iter().copied();
         let failure = if self.version.is_5() { NOT_AUTHORIZED } else { FAILURE };
-        let reasons: Vec<_> =
-            answers.into_iter().map(|own| own.or_else(|| given.next()).unwrap_or(failure)).collect();
+        let reasons: Vec<_> = answers
+            .into_iter()
+            .map(|own| own.or_else(|| given.next()).unwrap_or(failure))
+            .collect();
         suback.write_with(self.version, &reasons, self.to_client.end());
         Ok(())
     }

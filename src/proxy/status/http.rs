@@ -52,7 +52,7 @@ pub(super) fn answer<B>(core: &Arc<Core>, request: &Request<B>) -> Answer {
 }
 
 fn health(core: &Core) -> Answer {
-    let works = core.keeper.as_ref().is_none_or(crate::proxy::keeper::Keeper::works);
+    let works = core.keeper.as_ref().is_none_or(|keeper| keeper.works());
     if works {
         text(StatusCode::OK, "ok\n")
     } else {
@@ -191,7 +191,7 @@ mod tests {
             [(works, StatusCode::OK), (Keeper::failed(), StatusCode::SERVICE_UNAVAILABLE)]
         {
             let mut core = core("");
-            Arc::get_mut(&mut core).unwrap().keeper = Some(keeper);
+            Arc::get_mut(&mut core).unwrap().keeper = Some(Arc::new(keeper));
             let request = Request::get("/healthz").header("host", "localhost").body(()).unwrap();
             assert_eq!(answer(&core, &request).status(), status);
         }

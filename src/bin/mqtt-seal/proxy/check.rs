@@ -5,7 +5,6 @@ use std::path::Path;
 use mqtt_seal::Policy;
 use mqtt_seal::policy::{Link, Links, Lint};
 use mqtt_seal::proxy::Proxy;
-use mqtt_seal::wire::Form;
 
 use super::open_files;
 use super::settings::{HostPort, Settings};
@@ -32,10 +31,6 @@ pub(super) fn warnings(settings: &Settings, policy: &Policy) -> Vec<String> {
     let lints = policy.lint(Some(moment::now_ms()));
     let lints = lints.iter().filter(|lint| may_happen(lint, settings.links(), policy));
     let mut warnings: Vec<_> = lints.map(ToString::to_string).collect();
-    let compact = (1_usize..).zip(policy.rules()).filter(|(_, rule)| rule.form() == Form::Compact);
-    warnings.extend(compact.map(|(number, _)| {
-        format!("rule {number} asks for compact form: the proxy has no counters, and refuses")
-    }));
     for (is_on, text) in [
         (settings.listen_anywhere, "what other machines send to this one comes in clear"),
         (settings.credentials_in_clear, "user names and passwords may go to the broker in clear"),
@@ -81,7 +76,7 @@ fn rows(settings: &Settings, policy: &Policy) -> Result<Vec<Vec<String>>, Fault>
         match &settings.store {
             Some(path) if path.exists() => path.display().to_string(),
             Some(path) => format!("{}, made at the start", path.display()),
-            None => "none: after a restart of the proxy, a repetition is sealed anew".into(),
+            None => "none: a restart forgets what was received and what waits".into(),
         },
     );
     row(

@@ -1,0 +1,117 @@
+//! Replay state in the store, over restarts.
+
+use std::path::Path;
+
+use super::*;
+use crate::store::outbox_file::OutboxFile;
+
+const V4: Version = Version::V311;
+
+fn start(path: &Path) -> Rig {
+    let store = OutboxFile::open(path).unwrap();
+    let mut rig = Rig::with(POLICY, V4, Links::Tcp, |options| options.store(store));
+    rig.connect("pump", false);
+    rig
+}
+
+/// Ends a proxy, in good order or not; its store is closed.
+fn end(rig: Rig, clean: bool) {
+    if clean {
+        rig.core.clients.stop();
+    }
+    rig.core.keeper.as_ref().unwrap().close();
+}
+
+/// Waits until everything is durable, and takes what may leave.
+fn settle(rig: &mut Rig) -> Out {
+    let mut progress = rig.core.keeper.as_ref().unwrap().progress();
+    loop {
+        rig.session.reached(*progress.borrow_and_update());
+        let Session { to_client, to_main, .. } = &rig.session;
+        if [to_client, to_main].iter().all(|out| out.ready().len() == out.waiting()) {
+            break;
+        }
+        std::thread::sleep(core::time::Duration::from_millis(1));
+    }
+    let Session { to_client, to_main, .. } = &mut rig.session;
+    let [client, main] = [to_client, to_main].map(drain);
+    Out { client, main, ..Out::default() }
+}
+
+/// Brings a message; what leaves when everything is durable.
+fn bring(rig: &mut Rig, flags: u8, id: u16, sealed: &[u8]) -> Out {
+    let now = rig.broker(&publish(V4, flags, "s/a", id, &[], sealed));
+    let later = settle(rig);
+    Out {
+        client: [now.client, later.client].concat(),
+        main: [now.main, later.main].concat(),
+        ..Out::default()
+    }
+}
+
+#[test]
+fn value_leaves_when_the_store_knows_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = start(&folder.path().join("store"));
+    let sealed = Peer::new(POLICY).seal("state/a", b"27");
+    let out = rig.broker(&publish(V4, 2, "state/a", 9, &[], &sealed));
+    assert!(out.client.is_empty() && rig.session.to_client.waiting() > 0);
+    assert_eq!(settle(&mut rig), Out::to_client(&publish(V4, 2, "state/a", 9, &[], b"27")));
+}
+
+#[test]
+fn broker_hears_of_an_acknowledgement_when_the_store_knows_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = start(&folder.path().join("store"));
+    let sealed = Peer::new(POLICY).seal("s/a", b"27");
+    bring(&mut rig, 2, 9, &sealed);
+    assert!(rig.client(&ack(PUBACK, 9)).main.is_empty());
+    assert_eq!(settle(&mut rig), Out::to_main(&ack(PUBACK, 9)));
+}
+
+#[test]
+fn recorded_message_is_refused_after_a_restart_and_the_next_is_not() {
+    for clean in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let mut peer = Peer::new(POLICY);
+        let [first, second] = [b"27", b"28"].map(|payload| peer.seal("s/a", payload));
+        let mut rig = start(&path);
+        assert!(!bring(&mut rig, 2, 9, &first).client.is_empty());
+        rig.client(&ack(PUBACK, 9));
+        settle(&mut rig);
+        end(rig, clean);
+        let mut rig = start(&path);
+        assert_eq!(bring(&mut rig, 2, 9, &first), Out::to_main(&ack(PUBACK, 9)), "{clean}");
+        assert!(!bring(&mut rig, 2, 10, &second).client.is_empty(), "{clean}");
+        end(rig, clean);
+    }
+}
+
+#[test]
+fn message_that_was_not_acknowledged_comes_again_after_a_restart() {
+    for clean in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let sealed = Peer::new(POLICY).seal("s/a", b"27");
+        let mut rig = start(&path);
+        bring(&mut rig, 2, 9, &sealed);
+        end(rig, clean);
+        let mut rig = start(&path);
+        let again = publish(V4, 10, "s/a", 9, &[], b"27");
+        assert_eq!(bring(&mut rig, 10, 9, &sealed), Out::to_client(&again), "{clean}");
+        end(rig, clean);
+    }
+}
+
+#[test]
+fn client_without_a_name_leaves_nothing_in_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut rig = start(&path);
+    rig.connect("", true);
+    let sealed = Peer::new(POLICY).seal("s/a", b"27");
+    let out = rig.broker(&publish(V4, 0, "s/a", 0, &[], &sealed));
+    assert_eq!(out, Out::to_client(&publish(V4, 0, "s/a", 0, &[], b"27")));
+    end(rig, true);
+}
