@@ -113,6 +113,7 @@ transcripts!(
     seal,
     open,
     inspect,
+    proxy,
     publish,
     subscribe,
     watch,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::vec::Vec;
 
 use super::keeper::{Keeper, Mark};
-use super::meters::lock;
+use super::meters::{lock, unix_ms};
 use super::sent::Sent;
 use super::{InForce, row};
 use crate::guard::{Guard, GuardRx, GuardTx, Prefer, Receipt, RestoreError, RowKey, Write};
@@ -91,6 +91,8 @@ impl Client {
         let guard = Guard::from_config(Arc::clone(&in_force.config), entropy);
         let (tx, mut rx) = guard.map_err(ClientError::NoEntropy)?.split();
         rx.confirm_manually();
+        // else the first message would tell it, and be older than that
+        rx.started(unix_ms());
         let mut log = None;
         if let Some((client_id, keeper)) = store {
             let rows = stored.rows.iter().map(|(key, (_, value))| (*key, value.clone()));

@@ -2,6 +2,7 @@
 
 use core::error::Error;
 use core::fmt;
+use core::net::SocketAddr;
 use std::io;
 use std::string::String;
 
@@ -22,6 +23,11 @@ pub enum ProxyError {
     NotLoopback {
         /// The listener.
         listen: Listen,
+    },
+    /// The status page would be at an address that other machines reach.
+    StatusNotLoopback {
+        /// The address.
+        address: SocketAddr,
     },
     /// No certificate can be for a host of this name.
     ServerName {
@@ -80,7 +86,10 @@ impl fmt::Display for UnfitRule {
                 write!(f, "rule {rule} asks for tls, and there is no broker by tls: name one")
             }
             Self::CompactForm { rule } => {
-                write!(f, "rule {rule} asks for compact form, which a proxy does not seal in")
+                write!(
+                    f,
+                    "rule {rule} asks for compact form, which a proxy does not seal in: leave it out"
+                )
             }
         }
     }
@@ -92,24 +101,49 @@ impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoListener => f.write_str("nothing is listened on: name an address"),
-            Self::NoBroker => f.write_str("no broker is named"),
+            Self::NoBroker => f.write_str("no broker is named: name one, by tls or by plain tcp"),
             Self::NotLoopback { listen } => write!(
                 f,
                 "{listen} can be reached from other machines, and what comes there is in clear: \
                  use 127.0.0.1, [::1] or a Unix socket"
             ),
-            Self::ServerName { host } => write!(f, "no certificate can be for a host '{host}'"),
+            Self::StatusNotLoopback { address } => write!(
+                f,
+                "{address} can be reached from other machines, and the status page is for this one: \
+                 use 127.0.0.1 or [::1]"
+            ),
+            Self::ServerName { host } => {
+                write!(
+                    f,
+                    "no certificate can be for a host '{host}': name the one in the certificate"
+                )
+            }
             Self::Rule(error) => error.fmt(f),
             Self::EmptySuffix => {
                 f.write_str("the plain link needs a client ID of its own: name a suffix")
             }
             Self::Store(error) => error.fmt(f),
-            Self::Thread(error) => write!(f, "no thread: {}", error.kind()),
+            Self::Thread(error) => {
+                let kind = error.kind();
+                write!(f, "a thread cannot be started, {kind}: free some resources")
+            }
             Self::NoEntropy(error) => error.fmt(f),
             Self::Listen { listen, error } => {
-                write!(f, "{listen} cannot be listened on: {}", error.kind())
+                let (kind, remedy) = (error.kind(), remedy(error.kind()));
+                write!(f, "{listen} cannot be listened on, {kind}: {remedy}")
             }
         }
+    }
+}
+
+/// What to do where a listener cannot be opened.
+const fn remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::PermissionDenied => "name a port above 1023, or a folder of one's own",
+        io::ErrorKind::NotFound => "make the socket's folder first",
+        io::ErrorKind::AlreadyExists => "something else has this name: remove it, or name another",
+        io::ErrorKind::AddrNotAvailable => "name an address of this machine",
+        _ => "name another address, or end what has it",
     }
 }
 
@@ -135,5 +169,66 @@ impl From<NoEntropy> for ProxyError {
 impl From<OutboxFileError> for ProxyError {
     fn from(error: OutboxFileError) -> Self {
         Self::Store(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn errors_of_a_start_say_what_to_do() {
+        let anywhere = SocketAddr::from(([0, 0, 0, 0], 1883));
+        let needs = UnfitRule::NeedsTls { rule: 2 };
+        let errors = [
+            (ProxyError::NoListener, "nothing is listened on: name an address"),
+            (ProxyError::NoBroker, "no broker is named: name one, by tls or by plain tcp"),
+            (
+                ProxyError::NotLoopback { listen: Listen::Tcp(anywhere) },
+                "0.0.0.0:1883 can be reached from other machines, and what comes there is in clear: \
+                 use 127.0.0.1, [::1] or a Unix socket",
+            ),
+            (
+                ProxyError::StatusNotLoopback { address: anywhere },
+                "0.0.0.0:1883 can be reached from other machines, and the status page is for this \
+                 one: use 127.0.0.1 or [::1]",
+            ),
+            (
+                ProxyError::ServerName { host: "a b".into() },
+                "no certificate can be for a host 'a b': name the one in the certificate",
+            ),
+            (
+                ProxyError::Rule(needs),
+                "rule 2 asks for tls, and there is no broker by tls: name one",
+            ),
+            (
+                ProxyError::Rule(UnfitRule::CompactForm { rule: 3 }),
+                "rule 3 asks for compact form, which a proxy does not seal in: leave it out",
+            ),
+            (ProxyError::EmptySuffix, "the plain link needs a client ID of its own: name a suffix"),
+            (
+                ProxyError::Thread(io::ErrorKind::OutOfMemory.into()),
+                "a thread cannot be started, out of memory: free some resources",
+            ),
+            (
+                ProxyError::Listen {
+                    listen: Listen::Tcp(anywhere),
+                    error: io::ErrorKind::AddrInUse.into(),
+                },
+                "0.0.0.0:1883 cannot be listened on, address in use: \
+                 name another address, or end what has it",
+            ),
+        ];
+        for (error, text) in errors {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn an_error_of_a_reload_is_that_of_its_cause() {
+        let needs = UnfitRule::NeedsTls { rule: 1 };
+        let error = ProxyReloadError::Rule(needs);
+        assert_eq!(error.to_string(), needs.to_string());
     }
 }

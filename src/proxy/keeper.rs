@@ -95,6 +95,19 @@ impl Keeper {
         let _ = thread.map(thread::JoinHandle::join);
     }
 
+    /// One whose thread has ended.
+    #[cfg(test)]
+    pub(super) fn failed() -> Self {
+        let (_, written) = watch::channel(Mark::default());
+        let jobs = Jobs { sender: None, thread: None, last: Mark::default(), next: 0 };
+        Self { jobs: Mutex::new(jobs), written }
+    }
+
+    /// Whether the thread goes on: it ends when the file cannot be written.
+    pub(super) fn works(&self) -> bool {
+        self.written.has_changed().is_ok()
+    }
+
     /// How far the thread is. It fails when the file cannot be written.
     pub(super) fn progress(&self) -> watch::Receiver<Mark> {
         self.written.clone()

@@ -15,7 +15,7 @@ use super::error::ProxyError;
 use super::stream::Stream;
 
 /// How long accepting rests when the system has no more to give.
-const REST: Duration = Duration::from_millis(100);
+pub(super) const REST: Duration = Duration::from_millis(100);
 
 /// An open listener.
 pub(super) enum Listener {
@@ -37,12 +37,9 @@ impl Drop for Socket {
 }
 
 impl Listener {
-    /// Opens a listener; one that other machines reach only `anywhere`.
-    pub(super) async fn open(listen: &Listen, anywhere: bool) -> Result<Self, ProxyError> {
+    /// Opens a listener, also one that other machines reach.
+    pub(super) async fn open(listen: &Listen) -> Result<Self, ProxyError> {
         let opened = match listen {
-            Listen::Tcp(address) if !anywhere && !is_loopback(*address) => {
-                return Err(ProxyError::NotLoopback { listen: listen.clone() });
-            }
             Listen::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
             #[cfg(unix)]
             Listen::Unix(path) => {
@@ -60,6 +57,15 @@ impl Listener {
             Self::Tcp(listener) => listener.local_addr().ok(),
             #[cfg(unix)]
             Self::Unix(..) => None,
+        }
+    }
+
+    /// Where it listens, with the port that it has.
+    pub(super) fn listen(&self) -> Option<Listen> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok().map(Listen::Tcp),
+            #[cfg(unix)]
+            Self::Unix(_, socket) => Some(Listen::Unix(socket.0.clone())),
         }
     }
 
@@ -89,7 +95,7 @@ impl Listener {
     }
 }
 
-fn is_loopback(address: SocketAddr) -> bool {
+pub(super) fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 

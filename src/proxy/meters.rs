@@ -12,6 +12,7 @@ use std::vec::Vec;
 use super::packet::Version;
 use crate::policy::{Payload, Rule};
 use crate::replay::Verdict;
+use crate::topic::TopicFilter;
 
 /// Rejections and messages that are shown, the newest ones.
 const SHOWN: usize = 50;
@@ -85,7 +86,7 @@ pub(super) const VERDICTS: [&str; 4] = ["new", "fresh", "redelivered", "unchecke
 
 impl RuleMeter {
     fn new(rule: &Rule) -> Self {
-        let filters: Vec<_> = rule.topics().map(crate::topic::TopicFilter::as_str).collect();
+        let filters: Vec<_> = rule.topics().map(TopicFilter::as_str).collect();
         let payload = match rule.payload() {
             Payload::Sealed => "sealed",
             Payload::Clear => "clear",
@@ -160,15 +161,20 @@ pub(super) struct Seen {
     pub(super) at: u64,
     pub(super) topic: String,
     pub(super) direction: Direction,
-    /// The first bytes, in hexadecimal, and the number of all.
-    pub(super) broker: (String, usize),
-    /// The first bytes, as text where they are; `None` where payloads are not shown.
+    /// Whether it passed in clear.
+    pub(super) clear: bool,
+    /// The first bytes, in hexadecimal where they are sealed, and the number of all; `None` where
+    /// they would show a payload, and none is to be shown.
+    pub(super) broker: (Option<String>, usize),
+    /// The same of the payload, as text where it is one.
     pub(super) client: (Option<String>, usize),
 }
 
 /// Everything that the proxy counts.
 #[derive(Debug, Default)]
 pub(super) struct Meters {
+    /// Unix milliseconds.
+    pub(super) started: u64,
     pub(super) accepted: Count,
     pub(super) open: Count,
     pub(super) refused_connections: Count,
@@ -203,7 +209,7 @@ struct Latency {
 
 impl Meters {
     pub(super) fn new(shows: Shows) -> Self {
-        Self { shows, ..Self::default() }
+        Self { shows, started: unix_ms(), ..Self::default() }
     }
 
     /// So many packets were taken in, dealt with and written within this time.
@@ -238,27 +244,38 @@ impl Meters {
     }
 
     pub(super) fn reject(&self, rejection: Rejection) {
-        push(&self.rejections, rejection);
+        push(&mut lock(&self.rejections), rejection);
     }
 
     pub(super) fn rejections(&self) -> Vec<Rejection> {
         lock(&self.rejections).iter().rev().cloned().collect()
     }
 
-    /// Keeps a message for the status page.
+    /// Keeps a message for the status page, unless somebody else is at it just then: a page shows
+    /// some messages, and none of them waits for it.
     pub(super) fn saw(&self, topic: &str, direction: Direction, broker: &[u8], client: &[u8]) {
         if self.shows == Shows::Nothing {
             return;
         }
+        let Ok(mut ring) = self.seen.try_lock() else { return };
         let text = (self.shows == Shows::Payloads).then(|| readable(head(client)));
+        let clear = broker == client;
+        let sealed = if clear { text.clone() } else { Some(hex(head(broker))) };
         let seen = Seen {
             at: unix_ms(),
             topic: topic.into(),
             direction,
-            broker: (hex(head(broker)), broker.len()),
+            clear,
+            broker: (sealed, broker.len()),
             client: (text, client.len()),
         };
-        push(&self.seen, seen);
+        push(&mut ring, seen);
+    }
+
+    /// What [`Meters::saw`] would wait for.
+    #[cfg(test)]
+    pub(super) const fn seen_ring(&self) -> &Mutex<VecDeque<Seen>> {
+        &self.seen
     }
 
     pub(super) fn seen(&self) -> Vec<Seen> {
@@ -266,8 +283,7 @@ impl Meters {
     }
 }
 
-fn push<T>(ring: &Mutex<VecDeque<T>>, item: T) {
-    let mut ring = lock(ring);
+fn push<T>(ring: &mut VecDeque<T>, item: T) {
     if ring.len() >= SHOWN {
         ring.pop_front();
     }

@@ -19,6 +19,7 @@ mod row;
 mod sent;
 mod server;
 mod session;
+mod status;
 mod stream;
 mod target;
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::string::String;
 use std::vec::Vec;
 
+use super::listener::is_loopback;
 use super::meters::Shows;
 use crate::policy::Links;
 use crate::store::outbox_file::OutboxFile;
@@ -36,6 +37,16 @@ impl Listen {
             Some("") => None,
             Some(path) => Some(Self::Unix(path.into())),
             None => text.parse().ok().map(Self::Tcp),
+        }
+    }
+}
+
+impl Listen {
+    /// Whether no other machine reaches it.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => is_loopback(*address),
+            Self::Unix(_) => true,
         }
     }
 }
@@ -112,8 +123,9 @@ impl ProxyOptions {
         self
     }
 
-    /// Stores sealed messages before they leave, until they are acknowledged: after a restart of
-    /// the proxy a client's repetition is the bytes that it was.
+    /// Stores sealed messages before they leave, until they are acknowledged, and replay state: after
+    /// a restart of the proxy a client's repetition is the bytes that it was, and what was received
+    /// is refused.
     #[must_use]
     pub fn store(mut self, store: OutboxFile) -> Self {
         self.store = Some(store);

@@ -13,13 +13,14 @@ use tokio::task::JoinSet;
 use super::clients::{Clients, Stored};
 use super::error::{ProxyError, ProxyReloadError, UnfitRule};
 use super::keeper::Keeper;
-use super::listener::Listener;
+use super::listener::{Listener, is_loopback};
 use super::meters::{Meters, Shows};
-use super::options::ProxyOptions;
+use super::options::{Listen, ProxyOptions};
 use super::relay::{Relay, Targets};
 use super::row::{self, Row};
 use super::sent::DigestKey;
 use super::session::Limits;
+use super::status::StatusPage;
 use super::stream::Stream;
 use super::target::Target;
 use super::{Core, InForce, Settings};
@@ -35,6 +36,7 @@ pub struct Proxy {
     core: Arc<Core>,
     targets: Targets,
     listeners: Vec<Listener>,
+    status: Option<StatusPage>,
     max_connections: usize,
 }
 
@@ -52,22 +54,36 @@ impl Proxy {
         policy: Policy,
         keyring: Keyring,
     ) -> Result<Self, ProxyError> {
-        let links = options.links().ok_or(ProxyError::NoBroker)?;
-        if options.listen.is_empty() {
-            return Err(ProxyError::NoListener);
-        }
-        check(&policy, links).map_err(ProxyError::Rule)?;
-        if links == Links::Both && options.plain_suffix.is_empty() {
-            return Err(ProxyError::EmptySuffix);
-        }
-        let targets = targets(&options)?;
+        let (links, targets) = checked(&options, &policy)?;
         let mut listeners = Vec::new();
         for listen in &options.listen {
-            listeners.push(Listener::open(listen, options.danger_listen_anywhere).await?);
+            listeners.push(Listener::open(listen).await?);
         }
+        let status = open_status(&options).await?;
         let max_connections = options.max_connections;
         let core = Arc::new(core(options, links, Config::new(policy, keyring, links))?);
-        Ok(Self { core, targets, listeners, max_connections })
+        Ok(Self { core, targets, listeners, status, max_connections })
+    }
+
+    /// Whether a proxy with these options and rules would start, as far as can be told without
+    /// opening anything.
+    ///
+    /// # Errors
+    /// [`ProxyError`].
+    pub fn check(options: &ProxyOptions, policy: &Policy) -> Result<(), ProxyError> {
+        checked(options, policy).map(drop)
+    }
+
+    /// The listeners in their order, with the ports that they have.
+    #[must_use]
+    pub fn listeners(&self) -> Vec<Listen> {
+        self.listeners.iter().filter_map(Listener::listen).collect()
+    }
+
+    /// Where the status page is, if there is one.
+    #[must_use]
+    pub fn status_address(&self) -> Option<SocketAddr> {
+        self.status.as_ref().and_then(StatusPage::address)
     }
 
     /// The addresses of the TCP listeners, in their order.
@@ -96,6 +112,9 @@ impl Proxy {
                 .spawn(async move { while clients.send(listener.accept().await).await.is_ok() {} });
         }
         drop(clients);
+        if let Some(status) = self.status {
+            doors.spawn(status.serve(Arc::clone(&self.core)));
+        }
         let mut rooms = JoinSet::new();
         let mut number = 0_u64;
         tokio::pin!(stop);
@@ -148,6 +167,33 @@ impl ProxyHandle {
     pub fn connections(&self) -> u64 {
         self.0.meters.open.get()
     }
+}
+
+/// What is wrong with options and rules, before anything is opened.
+fn checked(options: &ProxyOptions, policy: &Policy) -> Result<(Links, Targets), ProxyError> {
+    let links = options.links().ok_or(ProxyError::NoBroker)?;
+    if options.listen.is_empty() {
+        return Err(ProxyError::NoListener);
+    }
+    let reachable = options.listen.iter().find(|listen| !listen.is_local());
+    if let Some(listen) = reachable.filter(|_| !options.danger_listen_anywhere) {
+        return Err(ProxyError::NotLoopback { listen: listen.clone() });
+    }
+    let status = options.status.map(|(address, _)| address);
+    if let Some(address) = status.filter(|address| !is_loopback(*address)) {
+        return Err(ProxyError::StatusNotLoopback { address });
+    }
+    check(policy, links).map_err(ProxyError::Rule)?;
+    if links == Links::Both && options.plain_suffix.is_empty() {
+        return Err(ProxyError::EmptySuffix);
+    }
+    Ok((links, targets(options)?))
+}
+
+async fn open_status(options: &ProxyOptions) -> Result<Option<StatusPage>, ProxyError> {
+    let Some((address, _)) = options.status else { return Ok(None) };
+    let failed = |error| ProxyError::Listen { listen: Listen::Tcp(address), error };
+    StatusPage::open(address).await.map(Some).map_err(failed)
 }
 
 /// Whether the proxy can do what each rule says.

@@ -17,6 +17,8 @@ pub mod policy_file;
 #[cfg(feature = "serde")]
 mod position;
 pub(crate) mod private_file;
+#[cfg(feature = "proxy")]
+pub mod proxy_file;
 #[cfg(feature = "serde")]
 mod reload;
 #[cfg(feature = "store")]

@@ -55,6 +55,11 @@ impl Fault {
         Self { kind: Kind::Rejected, ..Self::new(what, fix) }
     }
 
+    /// What happened, and what to do.
+    pub(crate) fn parts(&self) -> (&str, &str) {
+        (&self.what, &self.fix)
+    }
+
     /// Prints it, and gives its exit code.
     pub(crate) fn report(&self) -> ExitCode {
         let mut stderr = io::stderr().lock();

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use clap::Args;
 use mqtt_seal::guard::Config;
-use mqtt_seal::policy::Links;
+use mqtt_seal::policy::{Links, Payload};
 use mqtt_seal::store::counter_file::{CounterFile, CounterFileError, Lost, Rollback};
 use mqtt_seal::store::key_file::KeyFile;
 use mqtt_seal::store::policy_file;
 use mqtt_seal::wire::SenderNumber;
-use mqtt_seal::{Grant, Guard, Policy};
+use mqtt_seal::{Grant, Guard, Keyring, Policy};
 
 use crate::fault::Fault;
 
@@ -59,6 +59,22 @@ impl PolicyArg {
         };
         policy.map_err(|error| Fault::told(&error, "check the file"))
     }
+}
+
+/// Rules and keys. Without a key file, a policy that seals nothing is enough.
+pub(crate) fn protection(policy: &PolicyArg, keys: &KeysArg) -> Result<(Policy, Keyring), Fault> {
+    let policy = policy.read()?;
+    let clear = policy.rules().iter().all(|rule| rule.payload() == Payload::Clear);
+    if clear && !keys.keys.exists() {
+        return Ok((policy, Keyring::default()));
+    }
+    if !keys.keys.exists() {
+        let what = format!("{}: there is no such key file", keys.keys.display());
+        let fix = "name it with --keys or MQTT_SEAL_KEYS, or make one with mqtt-seal keygen; \
+                   for payloads in clear, name a policy that says so with --policy";
+        return Err(Fault::new(what, fix));
+    }
+    Ok((policy, keys.read()?.keyring()))
 }
 
 /// The counters of rules in compact form.

@@ -27,6 +27,7 @@ mod seal;
 mod session;
 mod show;
 mod subscribe;
+mod tls;
 mod watch;
 
 use std::process::ExitCode;

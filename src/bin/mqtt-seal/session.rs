@@ -5,25 +5,25 @@ mod login;
 
 use core::fmt::Display;
 use core::time::Duration;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use mqtt_seal::client::{ClientError, ConfigError, EventLoop, LinkError, Refusal, Ticket};
 use mqtt_seal::guard::{GuardRx, Prefer, QoS, SealError};
-use mqtt_seal::policy::{Links, Payload, Transport};
+use mqtt_seal::policy::{Links, Transport};
 use mqtt_seal::session::{Entropy, NoEntropy};
 use mqtt_seal::store::counter_file::CounterFile;
 use mqtt_seal::store::replay_file::ReplayFile;
-use mqtt_seal::tls::{SpkiPin, TlsConfig};
+use mqtt_seal::tls::TlsConfig;
 use mqtt_seal::topic::TopicFilter;
 use mqtt_seal::wire::SenderNumber;
 use mqtt_seal::{Guard, Keyring, Policy, Rule, rumqttc_v4, rumqttc_v5};
 use rumqttc::v5;
 
 use crate::fault::Fault;
-use crate::files::{CountersArg, KeysArg, PolicyArg};
+use crate::files::{self, CountersArg, KeysArg, PolicyArg};
+use crate::tls::TlsArgs;
 use login::{Login, LoginArgs};
 
 /// IANA: mqtt and secure-mqtt.
@@ -57,24 +57,8 @@ pub(crate) struct SessionArgs {
     /// The version of MQTT
     #[arg(short = 'V', long, default_value = "mqttv311")]
     protocol_version: Version,
-    /// Connect by TLS, to a broker whose certificate one of these CAs signed
-    #[arg(long, value_name = "FILE")]
-    cafile: Option<PathBuf>,
-    /// The same, with all .pem, .crt and .der files of a folder
-    #[arg(long, value_name = "FOLDER")]
-    capath: Option<PathBuf>,
-    /// Connect by TLS, and trust whom this system trusts; the default on port 8883
-    #[arg(long)]
-    tls_use_os_certs: bool,
-    /// Connect by TLS, to a broker with this public key; beside a CA or alone
-    #[arg(long)]
-    pin: Vec<SpkiPin>,
-    /// This client's certificate, for brokers that ask for one
-    #[arg(long, value_name = "FILE", requires = "key")]
-    cert: Option<PathBuf>,
-    /// Its private key
-    #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// What the broker publishes here when this client is cut off
     #[arg(long, value_name = "TOPIC")]
     will_topic: Option<String>,
@@ -222,13 +206,13 @@ impl SessionArgs {
 
     /// Connects. Needs a tokio runtime.
     pub(crate) fn start(&self) -> Result<(Client, EventLoop), Fault> {
-        let (policy, keyring) = self.protection()?;
+        let (policy, keyring) = files::protection(&self.policy, &self.keys)?;
         self.start_with(policy, keyring, Beside::default())
     }
 
     /// Connects, to subscribe in a session that the broker keeps.
     pub(crate) fn start_keeping(&self, kept: &KeptArg) -> Result<(Client, EventLoop), Fault> {
-        let (policy, keyring) = self.protection()?;
+        let (policy, keyring) = files::protection(&self.policy, &self.keys)?;
         let log = kept.open(self)?;
         self.start_with(policy, keyring, Beside { log, ..Beside::default() })
     }
@@ -238,7 +222,7 @@ impl SessionArgs {
         &self,
         counters: &CountersArg,
     ) -> Result<(Client, EventLoop), Fault> {
-        let (policy, keyring) = self.protection()?;
+        let (policy, keyring) = files::protection(&self.policy, &self.keys)?;
         let counters = counters.open(&self.keys)?;
         self.start_with(policy, keyring, Beside { counters, ..Beside::default() })
     }
@@ -253,7 +237,7 @@ impl SessionArgs {
             let what = "whoever watches publishes nothing, not even a will";
             return Err(Fault::usage(what, "leave out --will-topic"));
         }
-        let (policy, keyring) = self.protection()?;
+        let (policy, keyring) = files::protection(&self.policy, &self.keys)?;
         let links = if self.uses_tls() { Links::Tls } else { Links::Tcp };
         for filter in filters {
             let filter = TopicFilter::parse(filter).map_err(|error| unfit(&error))?;
@@ -355,76 +339,16 @@ impl SessionArgs {
         })
     }
 
-    /// Without a key file, a policy that seals nothing is enough.
-    fn protection(&self) -> Result<(Policy, Keyring), Fault> {
-        let policy = self.policy.read()?;
-        let clear = policy.rules().iter().all(|rule| rule.payload() == Payload::Clear);
-        if clear && !self.keys.keys.exists() {
-            return Ok((policy, Keyring::default()));
-        }
-        if !self.keys.keys.exists() {
-            let what = format!("{}: there is no such key file", self.keys.keys.display());
-            let fix = "name it with --keys or MQTT_SEAL_KEYS, or make one with mqtt-seal keygen; \
-                       for payloads in clear, name a policy that says so with --policy";
-            return Err(Fault::new(what, fix));
-        }
-        Ok((policy, self.keys.read()?.keyring()))
-    }
-
     fn port(&self, tls: bool) -> u16 {
         self.port.unwrap_or(if tls { TLS_PORT } else { TCP_PORT })
     }
 
     fn uses_tls(&self) -> bool {
-        let named = self.cafile.is_some() || self.capath.is_some() || self.cert.is_some();
-        named || self.tls_use_os_certs || !self.pin.is_empty() || self.port == Some(TLS_PORT)
+        self.tls.is_named() || self.port == Some(TLS_PORT)
     }
 
     fn tls(&self) -> Result<Option<TlsConfig>, Fault> {
-        if !self.uses_tls() {
-            return Ok(None);
-        }
-        let mut builder = TlsConfig::builder();
-        let ca = self.cafile.is_some() || self.capath.is_some();
-        for path in self.cafile.iter().cloned().chain(self.ca_files()?) {
-            builder = builder.ca_file(path);
-        }
-        for pin in &self.pin {
-            builder = builder.pin(*pin);
-        }
-        builder = match (ca, self.pin.is_empty()) {
-            _ if self.tls_use_os_certs => builder.system_roots(),
-            (false, true) => builder.system_roots(),
-            (false, false) => builder.verify_by_pin_alone(),
-            (true, _) => builder,
-        };
-        if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
-            builder = builder.client_cert(cert, key);
-        }
-        builder.build().map(Some).map_err(|error| Fault::told(&error, "correct the options"))
-    }
-
-    fn ca_files(&self) -> Result<Vec<PathBuf>, Fault> {
-        let Some(folder) = &self.capath else {
-            return Ok(Vec::new());
-        };
-        let unreadable = |error: io::Error| {
-            let what = format!("{}: cannot be read, {}", folder.display(), error.kind());
-            Fault::new(what, "name a folder with CA certificates")
-        };
-        let mut files = Vec::new();
-        for entry in fs::read_dir(folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            let extension = path.extension().and_then(|extension| extension.to_str());
-            if matches!(extension, Some("pem" | "crt" | "der")) {
-                files.push(path);
-            }
-        }
-        if files.is_empty() {
-            let what = format!("{}: there is no .pem, .crt or .der file", folder.display());
-            return Err(Fault::new(what, "name a folder with CA certificates"));
-        }
-        Ok(files)
+        self.uses_tls().then(|| self.tls.config()).transpose()
     }
 
     fn v4(&self, id: String, login: Option<Login>) -> rumqttc::MqttOptions {

@@ -122,6 +122,7 @@ impl Session {
 
     /// Refuses a client that has said CONNECT.
     pub(super) fn refuse(&mut self, ended: Ended) {
+        self.core.meters.refused_connections.add(1);
         let reason = if self.version.is_5() { ended.reason() } else { ended.return_code() };
         packet::refuse_connection(reason, self.version, self.to_client.end());
         self.stage = Stage::Over;

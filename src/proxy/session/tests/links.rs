@@ -294,7 +294,7 @@ fn rules_that_a_proxy_cannot_follow_are_refused_by_name() {
         texts,
         [
             "rule 1 asks for tls, and there is no broker by tls: name one",
-            "rule 1 asks for compact form, which a proxy does not seal in"
+            "rule 1 asks for compact form, which a proxy does not seal in: leave it out"
         ]
     );
 }

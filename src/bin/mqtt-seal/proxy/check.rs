@@ -1,0 +1,135 @@
+//! What the proxy would do, without doing it.
+
+use std::path::Path;
+
+use mqtt_seal::Policy;
+use mqtt_seal::policy::{Link, Links, Lint};
+use mqtt_seal::proxy::Proxy;
+
+use super::open_files;
+use super::settings::{HostPort, Settings};
+use crate::fault::Fault;
+use crate::{files, moment, session, show};
+
+/// Reads and checks everything, and prints it.
+pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
+    let (policy, _) = files::protection(&settings.policy, &settings.keys)?;
+    let options = settings.options()?;
+    Proxy::check(&options, &policy).map_err(|error| Fault::told(&error, "correct the options"))?;
+    if let Some(path) = &settings.store {
+        store_place(path)?;
+    }
+    show::table(&rows(settings, &policy)?)?;
+    for warning in warnings(settings, &policy) {
+        session::warn(&warning);
+    }
+    Ok(())
+}
+
+/// What is legal and yet probably not meant.
+pub(super) fn warnings(settings: &Settings, policy: &Policy) -> Vec<String> {
+    let lints = policy.lint(Some(moment::now_ms()));
+    let lints = lints.iter().filter(|lint| may_happen(lint, settings.links(), policy));
+    let mut warnings: Vec<_> = lints.map(ToString::to_string).collect();
+    for (is_on, text) in [
+        (settings.listen_anywhere, "what other machines send to this one comes in clear"),
+        (settings.credentials_in_clear, "user names and passwords may go to the broker in clear"),
+        (settings.forward_bare_deletes, "anyone on the way can delete a retained value"),
+        (settings.status_payloads, "the status page shows payloads to every user of this machine"),
+    ] {
+        warnings.extend(is_on.then(|| text.to_owned()));
+    }
+    let sockets = if settings.links() == Some(Links::Both) { 3 } else { 2 };
+    warnings.extend(open_files::warning(settings.max_connections, sockets));
+    warnings
+}
+
+/// Whether a lint holds for the links that there are.
+fn may_happen(lint: &Lint, links: Option<Links>, policy: &Policy) -> bool {
+    let Lint::ClearOverTcp { rule } = lint else { return true };
+    let rule = rule.checked_sub(1).and_then(|index| policy.rules().get(index));
+    let link = rule.zip(links).and_then(|(rule, links)| links.publish_link(rule.transport()));
+    link == Some(Link::Tcp)
+}
+
+fn rows(settings: &Settings, policy: &Policy) -> Result<Vec<Vec<String>>, Fault> {
+    let mut rows = Vec::new();
+    let mut row = |name: &str, text: String| rows.push(vec![name.to_owned(), text]);
+    for listen in &settings.listen {
+        row("listen", listen.to_string());
+    }
+    for (name, text) in brokers(settings) {
+        row(name, text);
+    }
+    row("keys", keys(settings)?);
+    let number = policy.rules().len();
+    let rules = if number == 1 { "1 rule".into() } else { format!("{number} rules") };
+    row(
+        "policy",
+        match &settings.policy.policy {
+            Some(path) => format!("{}: {rules}", path.display()),
+            None => "none is named: every topic is sealed".into(),
+        },
+    );
+    row(
+        "store",
+        match &settings.store {
+            Some(path) if path.exists() => path.display().to_string(),
+            Some(path) => format!("{}, made at the start", path.display()),
+            None => "none: a restart forgets what was received and what waits".into(),
+        },
+    );
+    row(
+        "status page",
+        match settings.status {
+            Some(address) if settings.status_payloads => {
+                format!("http://{address}/, with payloads")
+            }
+            Some(address) => format!("http://{address}/, without payloads"),
+            None => "none".into(),
+        },
+    );
+    row("connections", format!("at most {}", settings.max_connections));
+    Ok(rows)
+}
+
+fn brokers(settings: &Settings) -> Vec<(&'static str, String)> {
+    let name = |(host, port): &HostPort| {
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    };
+    match (&settings.tls_broker, &settings.broker) {
+        (Some(tls), Some(tcp)) => vec![
+            ("broker", format!("{}, by tls", name(tls))),
+            ("broker", format!("{}, by plain tcp for transport = \"tcp\" alone", name(tcp))),
+        ],
+        (Some(tls), None) => vec![("broker", format!("{}, by tls", name(tls)))],
+        (None, Some(tcp)) => vec![("broker", format!("{}, by plain tcp", name(tcp)))],
+        (None, None) => Vec::new(),
+    }
+}
+
+fn keys(settings: &Settings) -> Result<String, Fault> {
+    let path = &settings.keys.keys;
+    if !path.exists() {
+        return Ok("none, and none is needed".into());
+    }
+    let file = settings.keys.read()?;
+    let number = file.grants().count();
+    let keys = if number == 1 { "1 key".into() } else { format!("{number} keys") };
+    Ok(format!("{}: {keys} of realm {}", path.display(), file.realm()))
+}
+
+/// Whether there is a place for a store. One that is there may be in use, and is not opened.
+fn store_place(path: &Path) -> Result<(), Fault> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    if !folder.is_dir() {
+        let what = format!("{}: there is no such folder for the store", folder.display());
+        return Err(Fault::new(what, "make it, for the proxy's own user alone"));
+    }
+    if path.exists() && !path.is_file() {
+        let what = format!("{}: this is no file", path.display());
+        return Err(Fault::new(what, "name another with --store"));
+    }
+    Ok(())
+}
