@@ -136,7 +136,10 @@ impl Relay {
             }
             End::Backlog(side) => tracing::warn!(client_id, ?side, "an end takes nothing"),
             End::Store => tracing::error!(client_id, "the store cannot be written"),
-            other => tracing::debug!(client_id, reason = ?other, "connection ended"),
+            End::Closed(side) => tracing::debug!(client_id, ?side, "an end closed the connection"),
+            End::Failed(side, error) => tracing::debug!(client_id, ?side, %error, "an end failed"),
+            End::Silent => tracing::debug!(client_id, "no CONNECT, or no answer to it, in time"),
+            End::Left | End::Stopped => tracing::debug!(client_id, "connection ended"),
         }
     }
 

@@ -276,7 +276,9 @@ fn properties_of_a_payload_are_told_apart_and_written_as_they_stood() {
     ];
     assert_eq!(properties, expected);
     let mut written = vec![];
-    properties.iter().for_each(|property| write_property(property, &mut written));
+    for property in &properties {
+        write_property(property, &mut written);
+    }
     let others = |id| [0x02, 0x23].contains(&id);
     let stood = publish.properties.iter().filter(|setting| !others(setting.id));
     assert_eq!(written, stood.flat_map(|setting| setting.raw.to_vec()).collect::<Vec<_>>());

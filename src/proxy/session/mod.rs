@@ -336,7 +336,7 @@ impl Session {
         match frame.kind {
             Kind::Publish => return self.publish(client, frame),
             Kind::Puback | Kind::Pubrec | Kind::Pubcomp => {
-                self.client_acknowledges(client, frame)?
+                self.client_acknowledges(client, frame)?;
             }
             Kind::Pubrel => return self.release(client, frame),
             Kind::Subscribe => self.subscribe(client, frame)?,

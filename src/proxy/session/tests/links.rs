@@ -49,8 +49,7 @@ fn open(rig: &mut Rig, props: &[u8]) {
 }
 
 fn reconnect(rig: &mut Rig) {
-    rig.connections += 1;
-    rig.session = Session::new(Arc::clone(&rig.core), rig.connections);
+    rig.renew();
     rig.client(&connect(rig.version, "pump", false, &[]));
     rig.broker(&connack(rig.version, true, &[]));
 }
@@ -182,8 +181,7 @@ fn window_of_the_plain_broker_is_kept_and_told_to_the_next_client() {
         let next = rig.plain(&ack(PUBACK, id - 2)).plain;
         assert_eq!(publish_of(&next, Version::V5).id, id);
     }
-    rig.connections += 1;
-    rig.session = Session::new(Arc::clone(&rig.core), rig.connections);
+    rig.renew();
     rig.client(&connect(Version::V5, "fan", true, &[]));
     let out = rig.broker(&connack(Version::V5, false, &[0x21, 0, 9]));
     let frame = Frame::first(&out.client, usize::MAX).unwrap().unwrap();

@@ -121,24 +121,29 @@ impl Rig {
 
     /// Connects anew; what the last connection left is gone.
     pub(super) fn connect(&mut self, id: &str, clean: bool) {
-        self.connections += 1;
-        self.session = Session::new(Arc::clone(&self.core), self.connections);
+        self.renew();
         self.client(&connect(self.version, id, clean, &[]));
         self.broker(&connack(self.version, !clean, &[]));
     }
 
+    /// A connection that has said nothing yet.
+    pub(super) fn renew(&mut self) {
+        self.connections = self.connections.saturating_add(1);
+        self.session = Session::new(Arc::clone(&self.core), self.connections);
+    }
+
     pub(super) fn give(&mut self, side: Side, bytes: &[u8]) -> Result<Out, Ended> {
-        let mut from = 0;
-        while from < bytes.len() {
-            let taken = self.session.take(side, &bytes[from..], Some(NOW))?.bytes;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let taken = self.session.take(side, rest, Some(NOW))?.bytes;
             if taken == 0 {
                 break;
             }
-            from += taken;
+            rest = &rest[taken..];
         }
         let Session { to_client, to_main, to_plain, .. } = &mut self.session;
         let [client, main, plain] = [to_client, to_main, to_plain].map(drain);
-        Ok(Out { client, main, plain, left: bytes.len() - from })
+        Ok(Out { client, main, plain, left: rest.len() })
     }
 
     pub(super) fn client(&mut self, bytes: &[u8]) -> Out {
@@ -277,7 +282,7 @@ pub(super) fn publish_of(packet: &[u8], version: Version) -> Publish<'_> {
 pub(super) fn texts<'a>(
     properties: impl IntoIterator<Item = Property<'a>>,
 ) -> Vec<std::string::String> {
-    properties.into_iter().map(|property| std::format!("{property:?}").to_string()).collect()
+    properties.into_iter().map(|property| std::format!("{property:?}")).collect()
 }
 
 pub(super) const OLD_AND_NEW: [Version; 2] = [Version::V311, Version::V5];

@@ -15,7 +15,7 @@ fn start(path: &Path) -> Rig {
 }
 
 /// Ends a proxy, in good order or not; its store is closed.
-fn end(rig: Rig, clean: bool) {
+fn end(rig: &Rig, clean: bool) {
     if clean {
         rig.core.clients.stop();
     }
@@ -80,11 +80,11 @@ fn recorded_message_is_refused_after_a_restart_and_the_next_is_not() {
         assert!(!bring(&mut rig, 2, 9, &first).client.is_empty());
         rig.client(&ack(PUBACK, 9));
         settle(&mut rig);
-        end(rig, clean);
+        end(&rig, clean);
         let mut rig = start(&path);
         assert_eq!(bring(&mut rig, 2, 9, &first), Out::to_main(&ack(PUBACK, 9)), "{clean}");
         assert!(!bring(&mut rig, 2, 10, &second).client.is_empty(), "{clean}");
-        end(rig, clean);
+        end(&rig, clean);
     }
 }
 
@@ -96,11 +96,11 @@ fn message_that_was_not_acknowledged_comes_again_after_a_restart() {
         let sealed = Peer::new(POLICY).seal("s/a", b"27");
         let mut rig = start(&path);
         bring(&mut rig, 2, 9, &sealed);
-        end(rig, clean);
+        end(&rig, clean);
         let mut rig = start(&path);
         let again = publish(V4, 10, "s/a", 9, &[], b"27");
         assert_eq!(bring(&mut rig, 10, 9, &sealed), Out::to_client(&again), "{clean}");
-        end(rig, clean);
+        end(&rig, clean);
     }
 }
 
@@ -113,5 +113,5 @@ fn client_without_a_name_leaves_nothing_in_the_store() {
     let sealed = Peer::new(POLICY).seal("s/a", b"27");
     let out = rig.broker(&publish(V4, 0, "s/a", 0, &[], &sealed));
     assert_eq!(out, Out::to_client(&publish(V4, 0, "s/a", 0, &[], b"27")));
-    end(rig, true);
+    end(&rig, true);
 }
