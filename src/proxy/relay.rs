@@ -148,8 +148,8 @@ impl Relay {
         // the client has to speak, then the broker
         let deadline = tokio::time::sleep(CONNECT_PATIENCE);
         tokio::pin!(deadline);
+        let mut waits = true;
         loop {
-            let waits = self.session.is_new();
             let step = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => Step::End(End::Stopped),
@@ -158,7 +158,12 @@ impl Relay {
                     None => Step::End(End::Store),
                 },
                 step = poll_fn(|cx| self.poll(cx)) => step,
-                () = &mut deadline, if waits => Step::End(End::Silent),
+                // asked when it is over: much may have come while this waited
+                () = &mut deadline, if waits => {
+                    waits = false;
+                    if !self.session.is_new() { continue }
+                    Step::End(End::Silent)
+                }
             };
             match step {
                 Step::Main => match targets.main.connect().await {
