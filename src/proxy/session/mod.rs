@@ -37,6 +37,10 @@ const PINGREQ: [u8; 2] = [0xC0, 0];
 /// Messages that wait for room in the plain link's window: more end the connection.
 const MAX_QUEUED: usize = 1_024;
 
+/// Bytes of the largest first packet: all texts of a CONNECT at their longest, and as much again for
+/// user properties. Who has not said CONNECT gets no more memory.
+const MAX_CONNECT: usize = 1 << 20;
+
 /// One of the ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
@@ -231,7 +235,7 @@ impl Session {
             if !self.takes(side) {
                 return Ok(taken);
             }
-            let frame = Frame::first(rest, self.core.settings.max_packet);
+            let frame = Frame::first(rest, self.max_packet());
             let frame = frame.map_err(|error| self.bad_packet(side, error))?;
             let Some(frame) = frame else { return Ok(taken) };
             if side == Side::Client && self.holds_back(frame.kind) {
@@ -264,6 +268,12 @@ impl Session {
             self.in_force = Some(Arc::clone(in_force));
             self.last_rule = Default::default();
         }
+    }
+
+    /// Bytes of the largest packet that is waited for.
+    fn max_packet(&self) -> usize {
+        let max = self.core.settings.max_packet;
+        if self.stage == Stage::New { max.min(MAX_CONNECT) } else { max }
     }
 
     /// Whether packets from `side` can be dealt with now.

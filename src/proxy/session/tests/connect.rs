@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::proxy::packet::{Connack, Connect};
+use crate::proxy::session::MAX_CONNECT;
 
 /// Flags of a retained will at `QoS` 1 beside a clean start, and its parts.
 const WILL_FLAGS: u8 = 0b0010_1110;
@@ -227,4 +228,17 @@ fn signs_of_life_pass_and_are_never_made() {
     let mut rig = Rig::connected(POLICY, Version::V311);
     assert_eq!(rig.client(&[0xC0, 0]), Out::to_main(&[0xC0, 0]));
     assert_eq!(rig.broker(&[0xD0, 0]), Out::to_client(&[0xD0, 0]));
+}
+
+#[test]
+fn first_packet_above_what_a_connect_needs_is_refused_by_its_claim() {
+    for (len, refused) in [(MAX_CONNECT - 4, false), (MAX_CONNECT - 3, true)] {
+        let [low, middle, high] = [len & 0x7F | 0x80, len >> 7 & 0x7F | 0x80, len >> 14]
+            .map(|part| u8::try_from(part).unwrap());
+        let mut rig = Rig::new(POLICY, Version::V311);
+        let given = rig.give(Side::Client, &[0x10, low, middle, high]);
+        assert_eq!(given.is_err(), refused, "{len}");
+    }
+    let mut rig = Rig::connected(POLICY, Version::V311);
+    assert!(rig.give(Side::Client, &[0x30, 0x80, 0x80, 0xC0, 1]).is_ok());
 }
