@@ -15,10 +15,13 @@
 
 #[cfg(feature = "rumqttc")]
 pub(crate) mod authority;
+pub(crate) mod bytes;
 pub(crate) mod certs;
 pub(crate) mod fake_broker;
 pub(crate) mod mosquitto;
 pub(crate) mod plain_sub;
+#[cfg(feature = "cli")]
+pub(crate) mod proxy;
 pub(crate) mod relay;
 
 use core::time::Duration;
