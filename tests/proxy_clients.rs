@@ -384,7 +384,8 @@ async fn at_both_brokers(program: Program) {
     let certs = Certs::new();
     let mosquitto = Mosquitto::start(&Setup::new(&certs.good));
     let embedded = broker::start().await.unwrap();
-    for (ways, port) in [(Ways::Both, mosquitto.tcp_port()), (Ways::OneByOne, embedded.tcp.port())] {
+    for (ways, port) in [(Ways::Both, mosquitto.tcp_port()), (Ways::OneByOne, embedded.tcp.port())]
+    {
         exchange::<rumqttc_v4::V4>(program, ways, port).await;
         exchange::<rumqttc_v5::V5>(program, ways, port).await;
     }

@@ -59,7 +59,8 @@ pub(super) enum Progress {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) link: Link,
-    /// The connection of the link that it was sent on last.
+    /// The connection that it was sent on last; 0 for one before this start, of which the store does
+    /// not say whether it was acknowledged.
     pub(super) connection: u64,
     pub(super) progress: Progress,
     pub(super) digest: Digest,
@@ -67,6 +68,13 @@ pub(super) struct Entry {
     pub(super) packet: Vec<u8>,
     /// Where it is stored.
     pub(super) row: Option<u64>,
+}
+
+impl Entry {
+    /// Whether its client waits for an acknowledgement, on a connection other than this.
+    pub(super) fn is_open_since_before(&self, connection: u64) -> bool {
+        self.progress != Progress::Done && self.connection != 0 && self.connection != connection
+    }
 }
 
 /// What is known of a client's packet IDs.

@@ -108,12 +108,13 @@ impl Session {
     }
 
     /// The link of the message, if it was sealed before: it says that it is a repetition, or its ID
-    /// is still in use in a session that goes on.
+    /// is still in use in a session that goes on. After a restart nobody knows that of an ID, and a
+    /// client that counts from the beginning says the same again: then DUP has to say it.
     // SPEC §2, "is resent as its stored sealed bytes"
     fn repeated(&self, client: &Client, message: &Message<'_>) -> Option<Link> {
         let entry = client.sent.get(message.publish.id)?;
-        let open = entry.progress != Progress::Done && entry.connection != self.number;
-        let says = message.publish.dup() || (open && !self.clean);
+        let open = !self.clean && entry.is_open_since_before(self.number);
+        let says = message.publish.dup() || open;
         let same = says && entry.digest == message.digest && !entry.packet.is_empty();
         same.then_some(entry.link)
     }

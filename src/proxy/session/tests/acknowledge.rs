@@ -1,7 +1,11 @@
 //! Acknowledgements and the store.
 
+use core::time::Duration;
+use std::path::Path;
+use std::thread;
+use std::time::Instant;
+
 use super::*;
-use crate::proxy::keeper::Mark;
 use crate::store::outbox_file::OutboxFile;
 
 #[test]
@@ -39,29 +43,42 @@ fn release_of_an_unknown_id_goes_to_the_broker() {
     assert_eq!(rig.client(&ack(PUBREL, 9)), Out::to_main(&ack(PUBREL, 9)));
 }
 
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// A proxy with the store at `path`, and a client whose session goes on or not.
+fn start(path: &Path, clean: bool) -> Rig {
+    let start = Instant::now();
+    let store = loop {
+        // the thread of one before may take a moment to end
+        match OutboxFile::open(path) {
+            Ok(store) => break store,
+            Err(error) => assert!(start.elapsed() < DEADLINE, "{error}"),
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    let mut rig = Rig::with(POLICY, Version::V311, Links::Tcp, |options| options.store(store));
+    rig.connect("pump", clean);
+    rig
+}
+
+/// What goes to the broker, when it is stored.
+fn stored(rig: &mut Rig) -> Vec<u8> {
+    let start = Instant::now();
+    let mut progress = rig.core.keeper.as_ref().unwrap().progress();
+    while rig.session.to_main.waiting() > rig.session.to_main.ready().len() {
+        assert!(start.elapsed() < DEADLINE, "nothing was stored");
+        let done = *progress.borrow_and_update();
+        rig.session.reached(done);
+        thread::sleep(Duration::from_millis(1));
+    }
+    drain(&mut rig.session.to_main)
+}
+
 #[test]
 fn sealed_message_leaves_when_it_is_stored_and_is_the_same_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    let start = || {
-        let store = OutboxFile::open(&path).unwrap();
-        let mut rig = Rig::with(POLICY, Version::V311, Links::Tcp, |options| options.store(store));
-        rig.connect("pump", true);
-        rig
-    };
-    let stored = |rig: &mut Rig| {
-        let keeper = rig.core.keeper.as_ref().unwrap();
-        let mut progress = keeper.progress();
-        let mark = Mark::of(u64::MAX);
-        while rig.session.to_main.waiting() > rig.session.to_main.ready().len() {
-            let done = *progress.borrow_and_update();
-            assert!(done < mark);
-            rig.session.reached(done);
-            std::thread::sleep(core::time::Duration::from_millis(1));
-        }
-        drain(&mut rig.session.to_main)
-    };
-    let mut rig = start();
+    let mut rig = start(&path, true);
     assert!(rig.client(&publish(Version::V311, 2, "s/a", 9, &[], b"27")).main.is_empty());
     // what follows waits behind it
     let clear = publish(Version::V311, 0, "c/a", 0, &[], b"28");
@@ -72,16 +89,31 @@ fn sealed_message_leaves_when_it_is_stored_and_is_the_same_after_a_restart() {
     // acknowledged, but the client did not hear of it
     rig.broker(&ack(PUBACK, 9));
     drop(rig);
-    let mut rig = loop {
-        // the thread of the store may take a moment to end
-        if OutboxFile::open(&path).is_ok() {
-            break start();
-        }
-    };
+    let mut rig = start(&path, true);
     let again = rig.client(&publish(Version::V311, 10, "s/a", 9, &[], b"27")).main;
     assert_eq!(again[1..], first[1..]);
     // an ID that is used for something else is free
     rig.client(&publish(Version::V311, 2, "s/a", 9, &[], b"29"));
     let new = stored(&mut rig);
     assert_ne!(new[1..], first[1..]);
+}
+
+#[test]
+fn same_message_without_dup_is_a_new_one_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut rig = start(&path, false);
+    let same = publish(Version::V311, 2, "s/a", 9, &[], b"27");
+    rig.client(&same);
+    let first = stored(&mut rig);
+    rig.broker(&ack(PUBACK, 9));
+    drop(rig);
+    // the client has started anew as well, and counts its IDs from the beginning
+    let mut rig = start(&path, false);
+    assert!(rig.client(&same).main.is_empty(), "a receiver would take it for the first one");
+    let second = stored(&mut rig);
+    let mut peer = Peer::new(POLICY);
+    for sent in [first, second] {
+        assert_eq!(peer.open(&sent, Version::V311).0, b"27");
+    }
 }
