@@ -2,20 +2,28 @@
 //! at once. Knows rows of bytes, and neither packets nor connections.
 
 use core::fmt;
+use core::time::Duration;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
+use std::time::Instant;
 use std::vec::Vec;
 
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use super::meters::lock;
+use super::sent::DONE_MS;
 use crate::store::outbox_file::{Batch, OutboxFile};
 
 /// Most jobs that are written at once.
 const MAX_BATCH: usize = 4_096;
+/// How long the thread sleeps when there is nothing to do.
+const IDLE: Duration = Duration::from_hours(1);
+/// See [`DONE_MS`].
+const DONE: Duration = Duration::from_millis(DONE_MS);
 
 /// So many jobs were asked for; they are durable in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -42,11 +50,11 @@ struct Jobs {
     next: u64,
 }
 
-/// Rows that come and rows that go, in one step.
-struct Job {
-    add: Vec<(u64, Zeroizing<Vec<u8>>)>,
-    remove: Vec<u64>,
-    mark: Mark,
+enum Job {
+    /// Rows that come and rows that go, in one step.
+    Write { add: Vec<(u64, Zeroizing<Vec<u8>>)>, remove: Vec<u64>, mark: Mark },
+    /// A row that goes in a moment.
+    DeleteLater(u64),
 }
 
 impl Keeper {
@@ -75,13 +83,19 @@ impl Keeper {
         jobs.last = Mark(jobs.last.0.saturating_add(1));
         let mark = jobs.last;
         // if the thread has ended, the mark is never reached
-        let _ = jobs.sender.as_ref().map(|jobs| jobs.send(Job { add, remove, mark }));
+        let _ = jobs.sender.as_ref().map(|jobs| jobs.send(Job::Write { add, remove, mark }));
         (first, mark)
     }
 
     /// The row is not needed any more. Nobody waits for that.
     pub(super) fn delete(&self, number: u64) {
         self.write(Vec::new(), Vec::from([number]));
+    }
+
+    /// The row is not needed any more in a moment: [`DONE_MS`] from now it is gone for good.
+    pub(super) fn delete_later(&self, number: u64) {
+        let jobs = lock(&self.jobs);
+        let _ = jobs.sender.as_ref().map(|jobs| jobs.send(Job::DeleteLater(number)));
     }
 
     /// Returns when everything that was asked for is written and the file is closed. Blocks.
@@ -115,29 +129,109 @@ impl Keeper {
 }
 
 fn run(todo: &Receiver<Job>, file: &OutboxFile, progress: &watch::Sender<Mark>) {
-    while let Ok(job) = todo.recv() {
-        let mut batch = Batch::default();
-        let mut mark = job.mark;
-        for job in core::iter::once(job).chain(todo.try_iter().take(MAX_BATCH)) {
-            batch.add.extend(job.add);
-            batch.remove.extend(job.remove);
-            mark = job.mark;
-        }
-        if let Err(error) = file.write(&batch) {
+    let mut later = VecDeque::new();
+    loop {
+        let job = match todo.recv_timeout(pause(&later)) {
+            Ok(job) => Some(job),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        let (batch, mark) = plan(job.into_iter().chain(todo.try_iter()), &mut later);
+        let written = write(file, &batch).and_then(|()| write_removals(file, &mut later));
+        if let Err(error) = written {
             tracing::error!(
                 file = %file.path().display(), %error,
                 "the store cannot be written: no message leaves any more"
             );
             return;
         }
-        progress.send_replace(mark);
+        if let Some(mark) = mark {
+            progress.send_replace(mark);
+        }
     }
     // makes the last removals durable
     let _ = file.write(&Batch::default());
 }
 
+/// Rows and when they go, in that order.
+type Later = VecDeque<(Instant, u64)>;
+
+/// How long to wait for jobs.
+fn pause(later: &Later) -> Duration {
+    later.front().map_or(IDLE, |(due, _)| due.saturating_duration_since(Instant::now()))
+}
+
+/// What is written at once.
+fn plan(jobs: impl Iterator<Item = Job>, later: &mut Later) -> (Batch, Option<Mark>) {
+    let (mut batch, mut reached) = (Batch::default(), None);
+    for job in jobs.take(MAX_BATCH) {
+        match job {
+            Job::Write { add, remove, mark } => {
+                batch.add.extend(add);
+                batch.remove.extend(remove);
+                reached = Some(mark);
+            }
+            Job::DeleteLater(number) => {
+                later.extend(Instant::now().checked_add(DONE).map(|due| (due, number)));
+            }
+        }
+    }
+    (batch, reached)
+}
+
+fn write(file: &OutboxFile, batch: &Batch) -> io::Result<()> {
+    if batch.add.is_empty() && batch.remove.is_empty() { Ok(()) } else { file.write(batch) }
+}
+
+/// Removes what is due, for good: a row that came back after a crash would be taken for a message
+/// that is on its way.
+fn write_removals(file: &OutboxFile, later: &mut Later) -> io::Result<()> {
+    let now = Instant::now();
+    let due = later.iter().take_while(|(due, _)| *due <= now).count();
+    if due == 0 {
+        return Ok(());
+    }
+    let remove = later.drain(..due).map(|(_, number)| number).collect();
+    file.write(&Batch { add: Vec::new(), remove })?;
+    // a batch that only removes is durable with the next one
+    file.write(&Batch::default())
+}
+
 impl fmt::Debug for Keeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Keeper")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec;
+
+    #[test]
+    fn row_that_is_deleted_later_stays_for_a_moment_and_never_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let rows = |path| OutboxFile::open(path).unwrap().rows().unwrap().len();
+        let keeper = Keeper::start(OutboxFile::open(&path).unwrap(), 0).unwrap();
+        let (number, _) = keeper.put(Zeroizing::new(vec![1]));
+        keeper.put(Zeroizing::new(vec![2]));
+        keeper.delete_later(number);
+        keeper.close();
+        assert_eq!(rows(&path), 2);
+        let keeper = Keeper::start(OutboxFile::open(&path).unwrap(), 2).unwrap();
+        keeper.delete_later(number);
+        let copy = folder.path().join("copy");
+        // what a crash would leave
+        let gone = || {
+            std::fs::copy(&path, &copy).unwrap();
+            rows(&copy) == 1
+        };
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !gone() {
+            assert!(Instant::now() < deadline, "the row is still there");
+            thread::sleep(Duration::from_millis(50));
+        }
+        keeper.close();
     }
 }

@@ -120,6 +120,7 @@ impl Relay {
             // no side is told what the other did not say
             _ => {}
         }
+        self.session.ended(unix_ms());
         self.tell(&end);
         let all = poll_fn(|cx| self.poll_close(cx));
         // an end that takes nothing is left behind

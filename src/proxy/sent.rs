@@ -12,6 +12,10 @@ use crate::policy::Link;
 
 /// Acknowledged messages that are kept for a client whose acknowledgement may not have arrived.
 const MAX_DONE: usize = 1_024;
+/// For how many milliseconds after its acknowledgement a message that comes again is the same one.
+/// Long enough for a program on this machine to read what was written to it; an ID that is used anew
+/// for the same contents later is another message.
+pub(super) const DONE_MS: u64 = 1_000;
 /// Bytes of them.
 const MAX_DONE_BYTES: usize = 1 << 20;
 /// Bytes that are kept for a client in all. What was sent first is forgotten beyond: its repetition
@@ -63,6 +67,8 @@ pub(super) struct Entry {
     /// not say whether it was acknowledged.
     pub(super) connection: u64,
     pub(super) progress: Progress,
+    /// When it was acknowledged, in Unix milliseconds.
+    pub(super) done_at: u64,
     pub(super) digest: Digest,
     /// The whole packet; empty where it passed as it was, since the client sends the same again.
     pub(super) packet: Vec<u8>,
@@ -71,6 +77,17 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Whether a message that says DUP can be this one, at `now` on this connection.
+    pub(super) const fn may_come_again(&self, connection: u64, now: u64) -> bool {
+        match self.progress {
+            Progress::Done if self.connection == connection => {
+                now.saturating_sub(self.done_at) <= DONE_MS
+            }
+            // what was done for long was forgotten with its connection
+            _ => true,
+        }
+    }
+
     /// Whether its client waits for an acknowledgement, on a connection other than this.
     pub(super) fn is_open_since_before(&self, connection: u64) -> bool {
         self.progress != Progress::Done && self.connection != 0 && self.connection != connection
@@ -142,8 +159,8 @@ impl Sent {
         }
     }
 
-    /// The message is acknowledged. What has to go is given to `gone`.
-    pub(super) fn done(&mut self, id: u16, mut gone: impl FnMut(Entry)) {
+    /// The message is acknowledged, at `now`. What has to go is given to `gone`.
+    pub(super) fn done(&mut self, id: u16, now: u64, mut gone: impl FnMut(Entry)) {
         let Some((number, entry)) = self.entries.get_mut(&id) else { return };
         if entry.progress == Progress::Done {
             return;
@@ -153,6 +170,7 @@ impl Sent {
             return;
         }
         entry.progress = Progress::Done;
+        entry.done_at = now;
         self.done_bytes = self.done_bytes.saturating_add(entry.packet.len());
         self.done.push_back((id, *number));
         while self.done.len() > MAX_DONE || self.done_bytes > MAX_DONE_BYTES {
@@ -160,6 +178,22 @@ impl Sent {
             let done = self.get(oldest.0).is_some_and(|entry| entry.progress == Progress::Done);
             if done {
                 self.remove_use(oldest).map(&mut gone);
+            }
+        }
+    }
+
+    /// The connection ended at `now`: what was acknowledged long before has been heard of.
+    pub(super) fn ended(&mut self, now: u64, mut gone: impl FnMut(Entry)) {
+        let since = now.saturating_sub(DONE_MS);
+        while let Some((id, number)) = self.done.front().copied() {
+            let entry = self.entries.get(&id).filter(|(at, _)| *at == number);
+            let done = entry.filter(|(_, entry)| entry.progress == Progress::Done);
+            if done.is_some_and(|(_, entry)| entry.done_at >= since) {
+                return;
+            }
+            self.done.pop_front();
+            if done.is_some() {
+                self.remove(id).map(&mut gone);
             }
         }
     }
@@ -181,6 +215,7 @@ mod tests {
             link: Link::Tcp,
             connection: 0,
             progress: Progress::Sent,
+            done_at: 0,
             digest: 0,
             packet: vec![1; bytes],
             row: None,
@@ -194,7 +229,7 @@ mod tests {
             let mut gone = 0;
             for id in 1..=2_000 {
                 sent.put(id, entry(bytes), |_| ());
-                sent.done(id, |_| gone += 1);
+                sent.done(id, 0, |_| gone += 1);
             }
             assert_eq!((sent.entries.len(), gone), (kept, 2_000 - kept), "{bytes}");
         }
@@ -205,12 +240,12 @@ mod tests {
         let mut sent = Sent::default();
         for _ in 0..3 {
             sent.put(1, entry(1), |_| ());
-            sent.done(1, |_| ());
+            sent.done(1, 0, |_| ());
         }
         sent.put(1, entry(1), |_| ());
         for id in 2..=2_000 {
             sent.put(id, entry(1), |_| ());
-            sent.done(id, |_| ());
+            sent.done(id, 0, |_| ());
         }
         assert!(sent.get(1).is_some());
         assert_eq!(sent.open(), 1);
@@ -221,7 +256,7 @@ mod tests {
     fn what_passed_as_it_was_is_forgotten_with_its_acknowledgement() {
         let mut sent = Sent::default();
         sent.put(1, entry(0), |_| ());
-        sent.done(1, |_| ());
+        sent.done(1, 0, |_| ());
         assert!(sent.get(1).is_none());
     }
 
@@ -240,5 +275,21 @@ mod tests {
         }
         assert!(sent.used.len() < 200);
         assert_eq!(sent.bytes, (63 << 20) + 1);
+    }
+
+    #[test]
+    fn what_was_acknowledged_long_before_a_connection_ended_is_forgotten() {
+        let mut sent = Sent::default();
+        for (id, at) in [(1, 1_000), (2, 1_500), (3, 2_000)] {
+            sent.put(id, entry(1), |_| ());
+            sent.done(id, at, |_| ());
+        }
+        // one in use again, and one that is not acknowledged
+        sent.put(1, entry(1), |_| ());
+        sent.put(4, entry(1), |_| ());
+        sent.ended(2_501, |_| ());
+        let left: Vec<_> = (1..=4).filter(|id| sent.get(*id).is_some()).collect();
+        assert_eq!(left, [1, 3, 4]);
+        assert_eq!((sent.bytes, sent.done_bytes), (3, 1));
     }
 }

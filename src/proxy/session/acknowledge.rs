@@ -130,11 +130,16 @@ impl Session {
         if side == Side::Plain { self.to_plain.end() } else { self.to_main.end() }
     }
 
-    /// A message is dealt with. One whose acknowledgement may get lost is kept for a while: the
+    /// A message is dealt with. One whose acknowledgement may get lost is kept for a moment: the
     /// client would send it again.
     fn end_of(&self, client: &mut Client, id: u16, may_come_again: bool) {
         if may_come_again {
-            client.sent.done(id, |gone| self.forget(Some(gone)));
+            let row = client.sent.get(id).and_then(|entry| entry.row);
+            if let (Some(keeper), Some(row)) = (&self.core.keeper, row) {
+                keeper.delete_later(row);
+            }
+            let now = self.now.unwrap_or_default();
+            client.sent.done(id, now, |gone| self.forget(Some(gone)));
         } else {
             let entry = client.sent.remove(id);
             self.forget(entry);

@@ -325,6 +325,13 @@ impl Session {
         self.stage == Stage::Over
     }
 
+    /// The connection has ended, at this time in Unix milliseconds.
+    pub(super) fn ended(&self, now: u64) {
+        if let Some(client) = &self.client {
+            clients::hold(client).sent.ended(now, |gone| self.forget(Some(gone)));
+        }
+    }
+
     /// The MQTT client ID.
     pub(super) fn client_id(&self) -> &str {
         &self.client_id

@@ -114,7 +114,9 @@ impl Session {
     fn repeated(&self, client: &Client, message: &Message<'_>) -> Option<Link> {
         let entry = client.sent.get(message.publish.id)?;
         let open = !self.clean && entry.is_open_since_before(self.number);
-        let says = message.publish.dup() || open;
+        let now = self.now.unwrap_or_default();
+        let again = message.publish.dup() && entry.may_come_again(self.number, now);
+        let says = again || open;
         let same = says && entry.digest == message.digest && !entry.packet.is_empty();
         same.then_some(entry.link)
     }
@@ -307,6 +309,7 @@ impl Session {
             link,
             connection: self.number,
             progress: Progress::Sent,
+            done_at: 0,
             digest: message.digest,
             packet,
             row: None,
@@ -392,6 +395,7 @@ impl Session {
             link,
             connection: self.number,
             progress: Progress::Sent,
+            done_at: 0,
             digest: message.digest,
             packet,
             row: None,

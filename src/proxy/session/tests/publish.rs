@@ -124,6 +124,29 @@ fn message_that_only_has_the_id_of_another_is_sealed_anew() {
 }
 
 #[test]
+fn same_message_long_after_the_first_was_acknowledged_is_a_new_one() {
+    let message = |dup: u8| publish(Version::V311, 2 | dup, "s/a", 1, &[], b"alive");
+    for (ended, same) in [(NOW + 1_000, true), (NOW + 1_001, false)] {
+        let mut rig = Rig::connected(POLICY, Version::V311);
+        let first = rig.client(&message(0)).main;
+        rig.broker(&ack(PUBACK, 1));
+        // the next was lost on its way to the proxy
+        rig.session.ended(ended);
+        rig.connect("pump", true);
+        let again = rig.client(&message(8)).main;
+        assert_eq!(again[1..] == first[1..], same, "{ended}");
+    }
+    // and on the same connection
+    let mut rig = Rig::connected(POLICY, Version::V311);
+    let first = rig.client(&message(0)).main;
+    rig.broker(&ack(PUBACK, 1));
+    assert_eq!(rig.client(&message(8)).main[1..], first[1..]);
+    rig.broker(&ack(PUBACK, 1));
+    rig.session.take(Side::Client, &message(8), Some(NOW + 1_001)).unwrap();
+    assert_ne!(drain(&mut rig.session.to_main)[1..], first[1..]);
+}
+
+#[test]
 fn same_message_without_dup_is_a_new_one_unless_the_session_goes_on() {
     for (clean, same) in [(true, false), (false, true)] {
         let mut rig = Rig::connected(POLICY, Version::V311);
