@@ -165,9 +165,12 @@ impl Session {
         let alias_max = connack.properties.number(0x22).map(u16::try_from);
         self.alias_max = alias_max.and_then(Result::ok).unwrap_or_default();
         (self.up, self.down) = (Aliases::default(), Aliases::default());
-        if let (Some(id), Some(shared)) = (connack.assigned_id(), &self.client) {
+        // MQTT 5.0 §3.2.2.3.7: only who has no ID is given one
+        if self.client_id.is_empty()
+            && let (Some(id), Some(shared)) = (connack.assigned_id(), &self.client)
+            && self.core.clients.name(id, shared)
+        {
             self.client_id = id.into();
-            self.core.clients.name(id, shared);
         }
         self.write_connack(&connack, frame, client.in_force.growth);
         self.show();

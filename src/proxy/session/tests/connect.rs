@@ -228,3 +228,19 @@ fn signs_of_life_pass_and_are_never_made() {
     assert_eq!(rig.client(&[0xC0, 0]), Out::to_main(&[0xC0, 0]));
     assert_eq!(rig.broker(&[0xD0, 0]), Out::to_client(&[0xD0, 0]));
 }
+
+#[test]
+fn an_id_that_the_broker_gives_takes_no_state_of_the_client_that_has_it() {
+    for own in ["", "valve"] {
+        let mut rig = Rig::connected(POLICY, Version::V5);
+        let sealed = Peer::new(POLICY).seal("s/a", b"27");
+        let brought = publish(Version::V5, 2, "s/a", 1, &[], &sealed);
+        assert!(!rig.broker(&brought).client.is_empty());
+        rig.client(&ack(PUBACK, 1));
+        rig.session = Session::new(Arc::clone(&rig.core), 9);
+        rig.client(&connect(Version::V5, own, true, &[]));
+        rig.broker(&connack(Version::V5, false, &[&[0x12], lp(b"pump").as_slice()].concat()));
+        rig.connect("pump", true);
+        assert_eq!(rig.broker(&brought), Out::to_main(&ack(PUBACK, 1)), "a replay, to {own:?}");
+    }
+}
