@@ -151,7 +151,12 @@ impl Session {
         let connack = Connack::parse(frame, self.version);
         let connack = connack.map_err(|error| Ended::BrokerPacket(error.into()))?;
         if connack.reason != 0 {
-            self.to_client.put(frame.bytes);
+            let (max, receive) = (connack.max_packet(), connack.receive_max());
+            if connack.refers() {
+                connack.write_with(max, receive, self.to_client.end());
+            } else {
+                self.to_client.put(frame.bytes);
+            }
             self.stage = Stage::Over;
             return Ok(());
         }
@@ -189,7 +194,7 @@ impl Session {
         let told = connack.receive_max();
         let receive = told.into_iter().chain(plain.receive_max).min();
         self.told_max = lowered;
-        let same = lowered == connack.max_packet() && receive == told;
+        let same = lowered == connack.max_packet() && receive == told && !connack.refers();
         if self.version.is_5() && !same {
             connack.write_with(lowered, receive, self.to_client.end());
         } else {

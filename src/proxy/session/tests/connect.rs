@@ -244,3 +244,30 @@ fn an_id_that_the_broker_gives_takes_no_state_of_the_client_that_has_it() {
         assert_eq!(rig.broker(&brought), Out::to_main(&ack(PUBACK, 1)), "a replay, to {own:?}");
     }
 }
+
+#[test]
+fn another_server_is_never_told_to_the_client() {
+    let other = [&[0x1C], lp(b"evil.example").as_slice()].concat();
+    let why = [&[0x1F], lp(b"why").as_slice()].concat();
+    let props = properties(Version::V5, &[why.as_slice(), &other].concat());
+    let left = properties(Version::V5, &why);
+    for reason in [0, 0x9C, 0x9D] {
+        let mut rig = Rig::new(POLICY, Version::V5);
+        rig.client(&connect(Version::V5, "pump", true, &[]));
+        let told = rig.broker(&packet(0x20, &[&[0, reason], props.as_slice()].concat()));
+        assert_eq!(told, Out::to_client(&packet(0x20, &[&[0, reason], left.as_slice()].concat())));
+        let mut rig = Rig::connected(POLICY, Version::V5);
+        let told = rig.broker(&packet(0xE0, &[&[reason], props.as_slice()].concat()));
+        assert_eq!(told, Out::to_client(&packet(0xE0, &[&[reason], left.as_slice()].concat())));
+    }
+}
+
+#[test]
+fn a_disconnect_of_the_broker_passes_as_it_is_where_nothing_has_to_change() {
+    for body in [&[][..], &[0x8E], &[0x8E, 0], &[0x8E, 4, 0x1F, 0, 1, b'x']] {
+        let mut rig = Rig::connected(POLICY, Version::V5);
+        assert_eq!(rig.broker(&packet(0xE0, body)), Out::to_client(&packet(0xE0, body)));
+    }
+    let mut rig = Rig::connected(POLICY, Version::V5);
+    assert!(rig.give(Side::Main, &packet(0xE0, &[0x8E, 9])).is_err());
+}
