@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use mqtt_seal::proxy::packet::{
-    Acknowledgement, Connect, Frame, Kind, Publish, Subscribe, Version,
+    Acknowledgement, Connack, Connect, Frame, Kind, Publish, Subscribe, Version,
 };
 use mqtt_seal::wire::property::Property;
 
 use super::pair::Written;
-use super::{Observer, frames, is_sealed};
+use super::{Observer, frames, is_sealed, packet};
 
 /// Stands in every payload that a client publishes to a sealed topic.
 pub const MARKER: &[u8; 16] = b"never in clear!!";
@@ -164,10 +164,15 @@ impl Oracle {
             return;
         }
         match frame.kind {
-            Kind::Connack => assert!(!std::mem::replace(&mut self.answered, true), "two CONNACKs"),
+            Kind::Connack => {
+                assert!(!std::mem::replace(&mut self.answered, true), "two CONNACKs");
+                assert!(!(self.version.is_5() && refers(frame)), "the client is sent elsewhere");
+            }
             Kind::Puback | Kind::Pubrec | Kind::Pubcomp => self.answer(frame),
-            Kind::Pubrel | Kind::Suback | Kind::Unsuback | Kind::Pingresp => {}
-            Kind::Disconnect | Kind::Auth => {}
+            Kind::Disconnect => {
+                assert!(!(self.version.is_5() && refers(frame)), "the client is sent elsewhere")
+            }
+            Kind::Pubrel | Kind::Suback | Kind::Unsuback | Kind::Pingresp | Kind::Auth => {}
             kind => panic!("{kind:?} to the client"),
         }
     }
@@ -253,4 +258,14 @@ impl Oracle {
             }
         }
     }
+}
+
+/// Whether CONNACK or DISCONNECT sends the client to another server.
+fn refers(frame: &Frame<'_>) -> bool {
+    // one has a byte more in front of its reason
+    let front: &[u8] = if frame.kind == Kind::Disconnect { &[0] } else { &[] };
+    let bytes = packet(0x20, &[front, frame.body].concat());
+    let frame = Frame::first(&bytes, usize::MAX).expect("a packet").expect("all of it");
+    let connack = Connack::parse(&frame, Version::V5);
+    connack.is_ok_and(|connack| connack.properties.get(0x1C).is_some())
 }
