@@ -122,9 +122,9 @@ impl Oracle {
         *self.unanswered.entry((release, id)).or_default() += 1;
     }
 
-    /// Bytes were given to the proxy.
-    pub fn read(&mut self, bytes: &[u8]) {
-        self.longest = self.longest.max(bytes.len());
+    /// No packet that was given to the proxy has more bytes.
+    pub fn read(&mut self, longest: usize) {
+        self.longest = self.longest.max(longest);
     }
 
     /// Checks what was written, after so many packets of this connection.
