@@ -21,6 +21,8 @@ use mqtt_seal_fuzz::take;
 
 /// Operations of one run.
 const MAX_STEPS: usize = 100;
+/// The property by which a broker sends its clients elsewhere.
+const ELSEWHERE: &[u8] = b"\x1C\0\x09elsewhere";
 /// Ends, as places in `SIDES`.
 const CLIENT: usize = 0;
 const MAIN: usize = 1;
@@ -102,9 +104,9 @@ impl Run {
                 packets.iter_mut().for_each(|packet| mangle(packet, how));
             }
         }
-        self.oracle.read(&packets[0]);
         let piece = [1, 2, 5, 13][usize::from(piece >> 6)];
         let written = self.pair.feed(side, [&packets[0], &packets[1]], piece);
+        self.oracle.read(self.pair.longest());
         self.oracle.check(&written, self.pair.packets(), self.pair.growth());
     }
 
@@ -313,6 +315,11 @@ impl Run {
                     u16::from(c & 3) + 1,
                     if self.version.is_5() { b } else { 0 },
                 )
+            }
+            5 if b & 4 != 0 => {
+                let mut body = if b & 8 == 0 { vec![b] } else { vec![0, b] };
+                properties(&mut body, self.version, ELSEWHERE);
+                packet(if b & 8 == 0 { 0xE0 } else { 0x20 }, &body)
             }
             5 => packet([0xB0, 0xD0, 0xE0, 0xF0][usize::from(b & 3)], &[]),
             6 => packet(b, &[0, c & 3, 0]),

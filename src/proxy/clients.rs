@@ -201,11 +201,16 @@ impl Clients {
         Ok(client)
     }
 
-    /// The broker has given a client this ID.
-    pub(super) fn name(&self, client_id: &str, client: &Shared) {
+    /// The broker has given a client this ID. Whether it has: one that is known by it keeps it, or
+    /// whoever gives an ID twice would put the replay state of the first out of use.
+    pub(super) fn name(&self, client_id: &str, client: &Shared) -> bool {
         let mut known = lock(&self.0);
+        if known.named.contains_key(client_id) || known.stored.contains_key(client_id) {
+            return false;
+        }
         known.clock = known.clock.saturating_add(1);
         known.insert(client_id, client);
+        true
     }
 
     /// Ends the use of the store, when no connection is left.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use mqtt_seal::proxy::packet::{
-    Acknowledgement, Connect, Frame, Kind, Publish, Subscribe, Version,
+    Acknowledgement, Connack, Connect, Frame, Kind, Publish, Subscribe, Version,
 };
 use mqtt_seal::wire::property::Property;
 
 use super::pair::Written;
-use super::{Observer, frames, is_sealed};
+use super::{Observer, frames, is_sealed, packet};
 
 /// Stands in every payload that a client publishes to a sealed topic.
 pub const MARKER: &[u8; 16] = b"never in clear!!";
@@ -122,9 +122,9 @@ impl Oracle {
         *self.unanswered.entry((release, id)).or_default() += 1;
     }
 
-    /// Bytes were given to the proxy.
-    pub fn read(&mut self, bytes: &[u8]) {
-        self.longest = self.longest.max(bytes.len());
+    /// No packet that was given to the proxy has more bytes.
+    pub fn read(&mut self, longest: usize) {
+        self.longest = self.longest.max(longest);
     }
 
     /// Checks what was written, after so many packets of this connection.
@@ -145,8 +145,9 @@ impl Oracle {
                 self.bounded(&frame, growth);
             }
         }
-        // CONNECT is answered by two, and an error by one more
-        assert!(self.written <= 2 * packets + 2, "{} after {packets}", self.written);
+        // CONNECT is answered by two, an error by one more, and each packet of the client may say
+        // on the plain link that it lives
+        assert!(self.written <= 3 * packets + 2, "{} after {packets}", self.written);
         self.remember(written);
     }
 
@@ -163,10 +164,15 @@ impl Oracle {
             return;
         }
         match frame.kind {
-            Kind::Connack => assert!(!std::mem::replace(&mut self.answered, true), "two CONNACKs"),
+            Kind::Connack => {
+                assert!(!std::mem::replace(&mut self.answered, true), "two CONNACKs");
+                assert!(!(self.version.is_5() && refers(frame)), "the client is sent elsewhere");
+            }
             Kind::Puback | Kind::Pubrec | Kind::Pubcomp => self.answer(frame),
-            Kind::Pubrel | Kind::Suback | Kind::Unsuback | Kind::Pingresp => {}
-            Kind::Disconnect | Kind::Auth => {}
+            Kind::Disconnect => {
+                assert!(!(self.version.is_5() && refers(frame)), "the client is sent elsewhere")
+            }
+            Kind::Pubrel | Kind::Suback | Kind::Unsuback | Kind::Pingresp | Kind::Auth => {}
             kind => panic!("{kind:?} to the client"),
         }
     }
@@ -252,4 +258,14 @@ impl Oracle {
             }
         }
     }
+}
+
+/// Whether CONNACK or DISCONNECT sends the client to another server.
+fn refers(frame: &Frame<'_>) -> bool {
+    // one has a byte more in front of its reason
+    let front: &[u8] = if frame.kind == Kind::Disconnect { &[0] } else { &[] };
+    let bytes = packet(0x20, &[front, frame.body].concat());
+    let frame = Frame::first(&bytes, usize::MAX).expect("a packet").expect("all of it");
+    let connack = Connack::parse(&frame, Version::V5);
+    connack.is_ok_and(|connack| connack.properties.get(0x1C).is_some())
 }

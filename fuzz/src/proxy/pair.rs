@@ -23,18 +23,29 @@ struct End {
     readers: [Reader; 3],
     ended: Option<String>,
     packets: u64,
+    /// Bytes of what one packet may have been at most.
+    longest: usize,
 }
 
 impl End {
     fn new(shared: Shared, number: u64, version: Version) -> Self {
         let connection = Connection::new(&shared, number);
         let readers = SIDES.map(|_| Reader::new(version));
-        Self { shared, connection, inbox: Default::default(), readers, ended: None, packets: 0 }
+        Self {
+            shared,
+            connection,
+            inbox: Default::default(),
+            readers,
+            ended: None,
+            packets: 0,
+            longest: 0,
+        }
     }
 
     fn feed(&mut self, side: usize, bytes: &[u8], piece: usize) -> Written {
         for piece in bytes.chunks(piece.max(1)) {
             self.inbox[side].extend_from_slice(piece);
+            self.longest = self.longest.max(self.inbox[side].len());
             self.pump();
         }
         SIDES.map(|side| self.connection.written(side))
@@ -103,6 +114,12 @@ impl Pair {
     #[must_use]
     pub fn packets(&self) -> u64 {
         self.ends[0].packets
+    }
+
+    /// Bytes of the longest packet of this connection at most.
+    #[must_use]
+    pub fn longest(&self) -> usize {
+        self.ends[0].longest
     }
 
     /// Whether nothing more comes.

@@ -3,7 +3,7 @@
 use std::vec::Vec;
 
 use super::properties::Properties;
-use super::{Frame, Malformed, Version, write};
+use super::{Frame, Malformed, SERVER_REFERENCE, Version, write};
 use crate::wire::Reader;
 
 const RECEIVE_MAX: u8 = 0x21;
@@ -38,6 +38,9 @@ impl<'a> Connack<'a> {
             Version::V5 if !reader.0.is_empty() => Properties::read(&mut reader)?,
             _ => Properties::default(),
         };
+        if version.is_5() && !reader.0.is_empty() {
+            return Err(Malformed);
+        }
         Ok(Self { session_present: flags & 1 != 0, reason, properties })
     }
 
@@ -72,7 +75,13 @@ impl<'a> Connack<'a> {
         core::str::from_utf8(id).ok()
     }
 
-    /// Writes the same packet with other limits; what is `None` is not told.
+    /// Whether it refers to another server.
+    pub(in crate::proxy) fn refers(&self) -> bool {
+        self.properties.get(SERVER_REFERENCE).is_some()
+    }
+
+    /// Writes the same packet with other limits and without another server; what is `None` is not
+    /// told.
     pub(in crate::proxy) fn write_with(
         &self,
         max_packet: Option<u32>,
@@ -80,7 +89,7 @@ impl<'a> Connack<'a> {
         out: &mut Vec<u8>,
     ) {
         let mut properties = Vec::new();
-        let others = |id: &u8| ![MAX_PACKET, RECEIVE_MAX].contains(id);
+        let others = |id: &u8| ![MAX_PACKET, RECEIVE_MAX, SERVER_REFERENCE].contains(id);
         for setting in self.properties.iter().filter(|setting| others(&setting.id)) {
             properties.extend_from_slice(setting.raw);
         }

@@ -6,6 +6,7 @@
 
 mod connack;
 mod connect;
+mod disconnect;
 mod id;
 mod properties;
 mod publish;
@@ -19,6 +20,7 @@ pub use properties::{Properties, Setting, Value};
 pub use publish::Publish;
 pub use subscribe::{Suback, Subscribe};
 
+pub(super) use disconnect::Disconnect;
 pub(super) use id::{disconnect, refuse_connection};
 pub(super) use publish::{Draft, set_dup, write_property};
 
@@ -26,6 +28,8 @@ use core::fmt;
 
 /// Bytes of the largest packet that MQTT can express behind its fixed header (MQTT 5.0 §1.5.5).
 pub const MAX_REMAINING: usize = 268_435_455;
+/// The identifier of Server Reference. A client that went there would pass by the proxy, in clear.
+const SERVER_REFERENCE: u8 = 0x1C;
 /// Bytes of the longest fixed header (MQTT 5.0 §2.1).
 pub const MAX_FIXED_HEADER: usize = 5;
 

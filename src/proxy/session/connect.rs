@@ -151,7 +151,12 @@ impl Session {
         let connack = Connack::parse(frame, self.version);
         let connack = connack.map_err(|error| Ended::BrokerPacket(error.into()))?;
         if connack.reason != 0 {
-            self.to_client.put(frame.bytes);
+            let (max, receive) = (connack.max_packet(), connack.receive_max());
+            if connack.refers() {
+                connack.write_with(max, receive, self.to_client.end());
+            } else {
+                self.to_client.put(frame.bytes);
+            }
             self.stage = Stage::Over;
             return Ok(());
         }
@@ -165,9 +170,12 @@ impl Session {
         let alias_max = connack.properties.number(0x22).map(u16::try_from);
         self.alias_max = alias_max.and_then(Result::ok).unwrap_or_default();
         (self.up, self.down) = (Aliases::default(), Aliases::default());
-        if let (Some(id), Some(shared)) = (connack.assigned_id(), &self.client) {
+        // MQTT 5.0 §3.2.2.3.7: only who has no ID is given one
+        if self.client_id.is_empty()
+            && let (Some(id), Some(shared)) = (connack.assigned_id(), &self.client)
+            && self.core.clients.name(id, shared)
+        {
             self.client_id = id.into();
-            self.core.clients.name(id, shared);
         }
         self.write_connack(&connack, frame, client.in_force.growth);
         self.show();
@@ -186,7 +194,7 @@ impl Session {
         let told = connack.receive_max();
         let receive = told.into_iter().chain(plain.receive_max).min();
         self.told_max = lowered;
-        let same = lowered == connack.max_packet() && receive == told;
+        let same = lowered == connack.max_packet() && receive == told && !connack.refers();
         if self.version.is_5() && !same {
             connack.write_with(lowered, receive, self.to_client.end());
         } else {

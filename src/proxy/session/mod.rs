@@ -19,7 +19,7 @@ use std::vec::Vec;
 
 use super::clients::{self, Client};
 use super::meters::Connection;
-use super::packet::{Frame, Kind, Version};
+use super::packet::{Disconnect, Frame, Kind, Version};
 use super::{Core, InForce};
 use crate::guard::{QoS, Receipt};
 use crate::policy::{Link, Links};
@@ -397,14 +397,28 @@ impl Session {
             }
             Kind::Pubrel => self.broker_releases(client, frame)?,
             Kind::Suback => self.suback(frame)?,
-            Kind::Unsuback | Kind::Pingresp | Kind::Disconnect | Kind::Auth => {
-                self.to_client.put(frame.bytes);
-            }
+            Kind::Disconnect => self.disconnected(frame)?,
+            Kind::Unsuback | Kind::Pingresp | Kind::Auth => self.to_client.put(frame.bytes),
             Kind::Connect | Kind::Subscribe | Kind::Unsubscribe | Kind::Pingreq => {
                 return Err(Ended::UnexpectedPacket(frame.kind));
             }
         }
         Ok(Flow::Done)
+    }
+
+    /// The broker ends the connection. Where else it sends the client is not told: that would pass
+    /// by the proxy.
+    fn disconnected(&mut self, frame: &Frame<'_>) -> Result<(), Ended> {
+        if self.version.is_5() {
+            let disconnect = Disconnect::parse(frame);
+            let disconnect = disconnect.map_err(|error| Ended::BrokerPacket(error.into()))?;
+            if disconnect.refers() {
+                disconnect.write(self.to_client.end());
+                return Ok(());
+            }
+        }
+        self.to_client.put(frame.bytes);
+        Ok(())
     }
 
     fn take_from_plain(&mut self, client: &mut Client, frame: &Frame<'_>) -> Result<Flow, Ended> {

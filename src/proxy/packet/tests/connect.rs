@@ -188,8 +188,8 @@ fn debug_of_a_connect_shows_neither_password_nor_will() {
     let connect = Connect::parse(&whole(&bytes)).unwrap().unwrap();
     let shown = format!("{connect:?}");
     assert!(shown.contains("pump-7") && shown.contains("4 bytes"), "{shown}");
-    let hidden =
-        ["gone".to_string(), "word".into(), format!("{:?}", b"gone"), format!("{:?}", b"word")];
+    let numbers = |text: &[u8]| format!("{text:?}").trim_matches(['[', ']']).to_string();
+    let hidden = ["gone".to_string(), "word".into(), numbers(b"gone"), numbers(b"word")];
     for secret in hidden {
         assert!(!shown.contains(&secret), "{shown}");
     }

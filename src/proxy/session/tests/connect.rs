@@ -242,3 +242,46 @@ fn first_packet_above_what_a_connect_needs_is_refused_by_its_claim() {
     let mut rig = Rig::connected(POLICY, Version::V311);
     assert!(rig.give(Side::Client, &[0x30, 0x80, 0x80, 0xC0, 1]).is_ok());
 }
+
+#[test]
+fn an_id_that_the_broker_gives_takes_no_state_of_the_client_that_has_it() {
+    for own in ["", "valve"] {
+        let mut rig = Rig::connected(POLICY, Version::V5);
+        let sealed = Peer::new(POLICY).seal("s/a", b"27");
+        let brought = publish(Version::V5, 2, "s/a", 1, &[], &sealed);
+        assert!(!rig.broker(&brought).client.is_empty());
+        rig.client(&ack(PUBACK, 1));
+        rig.session = Session::new(Arc::clone(&rig.core), 9);
+        rig.client(&connect(Version::V5, own, true, &[]));
+        rig.broker(&connack(Version::V5, false, &[&[0x12], lp(b"pump").as_slice()].concat()));
+        rig.connect("pump", true);
+        assert_eq!(rig.broker(&brought), Out::to_main(&ack(PUBACK, 1)), "a replay, to {own:?}");
+    }
+}
+
+#[test]
+fn another_server_is_never_told_to_the_client() {
+    let other = [&[0x1C], lp(b"evil.example").as_slice()].concat();
+    let why = [&[0x1F], lp(b"why").as_slice()].concat();
+    let props = properties(Version::V5, &[why.as_slice(), &other].concat());
+    let left = properties(Version::V5, &why);
+    for reason in [0, 0x9C, 0x9D] {
+        let mut rig = Rig::new(POLICY, Version::V5);
+        rig.client(&connect(Version::V5, "pump", true, &[]));
+        let told = rig.broker(&packet(0x20, &[&[0, reason], props.as_slice()].concat()));
+        assert_eq!(told, Out::to_client(&packet(0x20, &[&[0, reason], left.as_slice()].concat())));
+        let mut rig = Rig::connected(POLICY, Version::V5);
+        let told = rig.broker(&packet(0xE0, &[&[reason], props.as_slice()].concat()));
+        assert_eq!(told, Out::to_client(&packet(0xE0, &[&[reason], left.as_slice()].concat())));
+    }
+}
+
+#[test]
+fn a_disconnect_of_the_broker_passes_as_it_is_where_nothing_has_to_change() {
+    for body in [&[][..], &[0x8E], &[0x8E, 0], &[0x8E, 4, 0x1F, 0, 1, b'x']] {
+        let mut rig = Rig::connected(POLICY, Version::V5);
+        assert_eq!(rig.broker(&packet(0xE0, body)), Out::to_client(&packet(0xE0, body)));
+    }
+    let mut rig = Rig::connected(POLICY, Version::V5);
+    assert!(rig.give(Side::Main, &packet(0xE0, &[0x8E, 9])).is_err());
+}
