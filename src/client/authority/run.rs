@@ -244,6 +244,12 @@ impl<V> Authority<V> {
     }
 
     async fn tick(&mut self) -> Result<(), AuthorityError> {
+        // the keys before the ledger: whoever was revoked before a key was drawn is not given it
+        match self.keys.refresh() {
+            Ok(true) => self.fleet.keys_changed(),
+            Ok(false) => {}
+            Err(error) => self.told.push_back(Event::KeysUnreadable { error }),
+        }
         let changes = self.claim.changes()?;
         if changes != self.seen {
             let claim = Arc::clone(&self.claim);
@@ -251,15 +257,14 @@ impl<V> Authority<V> {
             self.fleet.load(loaded)?;
             self.seen = changes;
         }
-        match self.keys.refresh() {
-            Ok(true) => self.fleet.keys_changed(),
-            Ok(false) => {}
-            Err(error) => self.told.push_back(Event::KeysUnreadable { error }),
-        }
-        let fleet = &self.fleet;
+        let (fleet, claim, seen) = (&self.fleet, &self.claim, self.seen);
+        // asked under the lock of the key file, which whoever revokes holds: a generation is either
+        // drawn before and thrown away for the revocation, or drawn with knowledge of it
+        let unchanged = || claim.changes().is_ok_and(|changes| changes == seen);
         // one at a time: between two of them devices are told
         if fleet.step(self.keys.file(), now()).is_some()
-            && let Some(step) = self.keys.change(|file| fleet.step(file, now()), now())?
+            && let Some(step) =
+                self.keys.change(|file| fleet.step(file, now()).filter(|_| unchanged()), now())?
         {
             self.fleet.keys_changed();
             self.told.push_back(Event::Stepped { step });
