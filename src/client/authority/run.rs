@@ -45,6 +45,8 @@ pub struct Authority<V> {
     keys: Keys,
     answers: VecDeque<Outgoing>,
     updates: VecDeque<Outgoing>,
+    /// Whether the last message that was sent was an answer: an update goes next.
+    answered: bool,
     told: VecDeque<Event>,
     ignored: u64,
     reported: Instant,
@@ -121,6 +123,7 @@ impl Setup {
             keys,
             answers: VecDeque::new(),
             updates: VecDeque::new(),
+            answered: false,
             told: VecDeque::new(),
             ignored: 0,
             reported: Instant::now(),
@@ -156,10 +159,14 @@ impl<V> Authority<V> {
             if let Some(event) = self.told.pop_front() {
                 return Ok(event);
             }
-            let waiting = self.answers.front().or_else(|| self.updates.front());
+            let is_answer = is_answer_next(self.answers.len(), self.updates.len(), self.answered);
+            let waiting = if is_answer { &self.answers } else { &self.updates }.front();
             tokio::select! {
                 event = self.events.poll() => self.take(event.ok_or(AuthorityError::Ended)?).await?,
-                sent = publish(&self.client, waiting), if waiting.is_some() => self.sent(sent).await?,
+                sent = publish(&self.client, waiting), if waiting.is_some() => {
+                    sent?;
+                    self.sent(is_answer).await?;
+                }
                 _ = self.ticks.tick() => self.tick().await?,
             }
         }
@@ -231,11 +238,9 @@ impl<V> Authority<V> {
         });
     }
 
-    async fn sent(&mut self, sent: Result<(), AuthorityError>) -> Result<(), AuthorityError> {
-        sent?;
-        if self.answers.pop_front().is_none() {
-            self.updates.pop_front();
-        }
+    async fn sent(&mut self, is_answer: bool) -> Result<(), AuthorityError> {
+        self.answered = is_answer;
+        if is_answer { &mut self.answers } else { &mut self.updates }.pop_front();
         // the next batch of what is left, without a pause
         if self.updates.is_empty() && self.fleet.is_due() {
             self.prepare().await?;
@@ -313,6 +318,12 @@ fn write(claim: &Claim, changes: &Changes) -> Result<(), LedgerFileError> {
     claim.write(changes)
 }
 
+/// Whether an answer is sent next. They take turns with updates: challenges are repeated by anyone
+/// who hears one, and would keep all updates back.
+const fn is_answer_next(answers: usize, updates: usize, answered: bool) -> bool {
+    answers > 0 && (updates == 0 || !answered)
+}
+
 /// Publishes one message, as soon as there is room for it. Cancel safe.
 async fn publish<V>(
     client: &AsyncClient<V>,
@@ -334,4 +345,18 @@ async fn blocking<T: Send + 'static>(
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_answer_next;
+
+    #[test]
+    fn answers_do_not_keep_updates_back() {
+        assert!(is_answer_next(9, 9, false));
+        assert!(!is_answer_next(9, 9, true), "an update goes between two answers");
+        assert!(is_answer_next(9, 0, true));
+        assert!(!is_answer_next(0, 9, false));
+        assert!(!is_answer_next(0, 0, false));
+    }
 }
