@@ -205,12 +205,14 @@ impl Updates {
     fn again(&self, desk: &mut Desk, due: AckDue) -> Outcome {
         let mut keys = self.keys();
         if let Some(held) = keys.held.as_mut().filter(|held| held.lacks_number()) {
-            if !held.take_numbers(|number| self.lease(number)) {
+            let (taken, complete) = held.take_numbers(|number| self.lease(number));
+            if !complete {
                 return Outcome::Known { ack: None };
             }
-            if let Err(error) = desk.store.write(&held.encode(self.owner)) {
+            if let Err(error) = desk.store.write(&taken.encode(held.snapshot(), self.owner)) {
                 return Outcome::NotStored(error);
             }
+            held.took(taken);
         }
         drop(keys);
         Outcome::Known { ack: seal_ack(&mut desk.receiver, due) }

@@ -136,6 +136,20 @@ async fn sender_number_without_counters_is_told_and_not_acknowledged() {
 }
 
 #[tokio::test]
+async fn sender_number_that_was_not_stored_is_not_acknowledged() {
+    let (memory, mut authority) = (Memory::with_first(), Authority::new());
+    let asks = authority.seal(&numbered(2, true));
+    drop(Running::start(&memory, vec![], vec![]).updates.take(&asks, true));
+    let running = Running::start(&memory, vec![], with_counter());
+    memory.breaks(true);
+    for _ in 0..2 {
+        assert!(matches!(running.updates.take(&asks, true), Outcome::NotStored(_)));
+    }
+    memory.breaks(false);
+    assert_eq!(running.take(&authority, &asks), Some(2));
+}
+
+#[tokio::test]
 async fn reload_leaves_the_keys_of_updates_in_force() {
     let (memory, mut authority) = (Memory::with_first(), Authority::new());
     let running = Running::start(&memory, vec![], vec![]);
