@@ -78,12 +78,8 @@ impl Setup {
         pins: Vec<SpkiHash>,
     ) -> Result<Self, AuthorityError> {
         let claim = ledger.claim()?;
-        let keys = Keys::read(keys.as_ref()).map_err(AuthorityError::Keys)?;
         let settings = ledger.settings();
-        if keys.file().realm() != settings.realm() {
-            let (ledger, keys) = (settings.realm().into(), keys.file().realm().into());
-            return Err(AuthorityError::Realm { ledger, keys });
-        }
+        let keys = Keys::read(keys.as_ref(), settings.realm())?;
         let mut fleet = Fleet::new(settings, pins, now())?;
         let seen = claim.changes()?;
         fleet.load(claim.load()?)?;
@@ -253,7 +249,10 @@ impl<V> Authority<V> {
         match self.keys.refresh() {
             Ok(true) => self.fleet.keys_changed(),
             Ok(false) => {}
-            Err(error) => self.told.push_back(Event::KeysUnreadable { error }),
+            Err(AuthorityError::Keys(error)) => {
+                self.told.push_back(Event::KeysUnreadable { error });
+            }
+            Err(error) => return Err(error),
         }
         let changes = self.claim.changes()?;
         if changes != self.seen {
