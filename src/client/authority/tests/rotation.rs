@@ -152,6 +152,28 @@ fn generation_that_was_drawn_by_hand_is_distributed_and_waits_for_a_hand() {
 }
 
 #[test]
+fn number_of_an_erased_generation_is_another_key() {
+    let mut world = settled();
+    world.keys.add_generation(&mut Counting(7_000)).unwrap();
+    world.fleet.keys_changed();
+    world.settle(&ALL);
+    // device 0, which seals in compact form, is away when it is erased
+    world.keys.erase(2).unwrap();
+    world.fleet.keys_changed();
+    world.settle(&[1, 2]);
+    world.rotate();
+    world.settle(&[1, 2]);
+    assert_eq!(world.sealing(), [1], "device 0 does not have the new generation 2");
+    world.deliver(0);
+    let asked = world.members[0].snapshot.as_ref().unwrap().entries().iter();
+    let asked: Vec<_> = asked.filter(|entry| entry.generation() == 2).collect();
+    assert!(asked[0].sender().is_some(), "it has no lease under this key");
+    world.acknowledge(0);
+    world.settle(&ALL);
+    assert_eq!(world.sealing(), [2]);
+}
+
+#[test]
 fn order_for_a_generation_that_was_drawn_long_ago_waits_from_the_order_on() {
     let mut world = settled();
     world.keys.add_generation(&mut Counting(77)).unwrap();
