@@ -18,7 +18,7 @@ use crate::client::{Event as Told, Message};
 use crate::guard::QoS;
 use crate::peer::{BrokerName, SpkiHash};
 use crate::policy::{Policy, Rule, RuleError, Transport};
-use crate::store::ledger_file::{Changes, Claim, LedgerFile, LedgerFileError, Settings};
+use crate::store::ledger_file::{Claim, LedgerFile, LedgerFileError, Settings};
 
 /// How often it looks at the files, and writes what it heard.
 const TICK: Duration = Duration::from_millis(100);
@@ -257,7 +257,7 @@ impl<V> Authority<V> {
         let changes = self.claim.changes()?;
         if changes != self.seen {
             let claim = Arc::clone(&self.claim);
-            let loaded = blocking(move || claim.load()).await??;
+            let loaded = patient(move || claim.load()).await?;
             self.fleet.load(loaded)?;
             self.seen = changes;
         }
@@ -287,7 +287,7 @@ impl<V> Authority<V> {
         let prepared = self.fleet.prepare(self.keys.file(), now(), &mut rng, extra, BATCH)?;
         if !prepared.changes().is_empty() {
             let (claim, changes) = (Arc::clone(&self.claim), prepared.changes().clone());
-            blocking(move || write(&claim, &changes)).await??;
+            patient(move || claim.write(&changes)).await?;
         }
         let updated = prepared.updated();
         let updated = updated.map(|(device, serial)| (String::from(device), serial));
@@ -313,10 +313,6 @@ impl<V> Authority<V> {
     }
 }
 
-fn write(claim: &Claim, changes: &Changes) -> Result<(), LedgerFileError> {
-    claim.write(changes)
-}
-
 /// Whether an answer is sent next. They take turns with updates: challenges are repeated by anyone
 /// who hears one, and would keep all updates back.
 const fn is_answer_next(answers: usize, updates: usize, answered: bool) -> bool {
@@ -331,6 +327,18 @@ async fn publish<V>(
     let Some(Outgoing { topic, payload, retain }) = message else { return Ok(()) };
     client.publish(topic.as_str(), QoS::AtLeastOnce, *retain, payload.as_slice()).await?;
     Ok(())
+}
+
+/// Reads or writes the ledger, however long others keep it.
+async fn patient<T: Send + 'static>(
+    work: impl Fn() -> Result<T, LedgerFileError> + Clone + Send + 'static,
+) -> Result<T, AuthorityError> {
+    loop {
+        match blocking(work.clone()).await? {
+            Err(LedgerFileError::Busy { .. }) => {}
+            outcome => return Ok(outcome?),
+        }
+    }
 }
 
 /// Runs what waits for the storage beside the runtime's threads.
@@ -348,7 +356,21 @@ fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::is_answer_next;
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn ledger_that_others_keep_is_waited_for() {
+        let tries = Arc::new(AtomicU32::new(0));
+        let work = move || match tries.fetch_add(1, Ordering::Relaxed) {
+            0 | 1 => Err(LedgerFileError::Busy { path: "ledger".into() }),
+            2 => Ok(5),
+            _ => Err(LedgerFileError::Damaged { path: "ledger".into() }),
+        };
+        assert_eq!(patient(work.clone()).await.unwrap(), 5);
+        assert!(patient(work).await.is_err());
+    }
 
     #[test]
     fn answers_do_not_keep_updates_back() {
