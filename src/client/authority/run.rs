@@ -51,6 +51,8 @@ pub struct Authority<V> {
     ignored: u64,
     reported: Instant,
     settled: bool,
+    /// Whether it was told that the updates are ahead of the clock.
+    is_ahead: bool,
     ticks: Interval,
     extra: Vec<u8>,
 }
@@ -124,6 +126,7 @@ impl Setup {
             ignored: 0,
             reported: Instant::now(),
             settled: false,
+            is_ahead: false,
             ticks,
             extra,
         })
@@ -297,6 +300,11 @@ impl<V> Authority<V> {
         let unfit = unfit.map(|(device, reason)| Event::Unfit { device, reason });
         self.told.extend(updated.chain(unfit));
         self.updates.extend(prepared.stored());
+        let ahead = self.fleet.ahead(now());
+        if let Some(seconds) = ahead.filter(|_| !self.is_ahead) {
+            self.told.push_back(Event::UpdatesAhead { seconds });
+        }
+        self.is_ahead = ahead.is_some();
         Ok(())
     }
 

@@ -278,3 +278,19 @@ fn clock_that_was_set_back_keeps_updates_in_order() {
     world.deliver(1);
     assert!(world.members[1].has(2));
 }
+
+#[test]
+fn updates_that_are_ahead_of_the_clock_are_noticed() {
+    let mut world = settled();
+    assert_eq!(world.fleet.ahead(world.now), None);
+    // the clock was wrong, and is right again
+    world.pass(3_600);
+    world.fleet.connected();
+    world.prepare(100);
+    world.now = START;
+    world.restart();
+    world.prepare(100);
+    assert_eq!(world.fleet.ahead(world.now), Some(3_600));
+    world.pass(3_595);
+    assert_eq!(world.fleet.ahead(world.now), Some(5), "by a millisecond");
+}
