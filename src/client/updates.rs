@@ -110,6 +110,8 @@ pub(super) enum Outcome {
     Known { ack: Option<Vec<u8>> },
     /// It changes nothing.
     Refused(UpdateError),
+    /// It is older than what is stored, which is acknowledged again.
+    RolledBack { reason: UpdateError, ack: Option<Vec<u8>> },
     /// It changes nothing, since it could not be stored.
     NotStored(StoreError),
 }
@@ -177,6 +179,12 @@ impl Updates {
         let update = match receiver.open(self.topics.keys(), bytes, retained, now()) {
             Ok(Received::New(update)) => update,
             Ok(Received::Known(ack)) => return self.again(&mut desk, ack),
+            Err(reason @ UpdateError::RolledBack { .. }) => {
+                let has_all = self.keys().held.as_ref().is_some_and(|held| !held.lacks_number());
+                let due = receiver.due().filter(|_| has_all);
+                let ack = due.and_then(|due| seal_ack(receiver, due));
+                return Outcome::RolledBack { reason, ack };
+            }
             Err(error) => return Outcome::Refused(error),
         };
         let (taken, complete) = self.take_numbers(update.snapshot());
@@ -205,12 +213,14 @@ impl Updates {
     fn again(&self, desk: &mut Desk, due: AckDue) -> Outcome {
         let mut keys = self.keys();
         if let Some(held) = keys.held.as_mut().filter(|held| held.lacks_number()) {
-            if !held.take_numbers(|number| self.lease(number)) {
+            let (taken, complete) = held.take_numbers(|number| self.lease(number));
+            if !complete {
                 return Outcome::Known { ack: None };
             }
-            if let Err(error) = desk.store.write(&held.encode(self.owner)) {
+            if let Err(error) = desk.store.write(&taken.encode(held.snapshot(), self.owner)) {
                 return Outcome::NotStored(error);
             }
+            held.took(taken);
         }
         drop(keys);
         Outcome::Known { ack: seal_ack(&mut desk.receiver, due) }

@@ -164,6 +164,10 @@ impl LedgerFile {
     /// Revokes a device, and orders the rotation for everybody else with it. To revoke it again
     /// orders another rotation.
     ///
+    /// An authority that runs may draw a generation meanwhile and give it to the device. So hold the
+    /// key file's [`lock`](super::key_file::lock) from before you read it for [`Rotation::past`]
+    /// until this returns.
+    ///
     /// # Errors
     /// [`LedgerFileError::UnknownDevice`]; others of the file.
     pub fn revoke(&self, id: &str, rotation: Rotation) -> Result<(), LedgerFileError> {
@@ -179,7 +183,8 @@ impl LedgerFile {
         known.then_some(()).ok_or_else(|| LedgerFileError::UnknownDevice { device: id.into() })
     }
 
-    /// Orders a rotation, in place of one that is under way.
+    /// Orders a rotation, in place of one that is under way; it is past whatever that one was to be
+    /// past. Hold the key file's lock, as for [`LedgerFile::revoke`].
     ///
     /// # Errors
     /// Those of the file.
@@ -257,8 +262,15 @@ fn enter(transaction: &WriteTransaction, id: &str, row: &DeviceRow) -> Result<bo
     Ok(true)
 }
 
+/// What an order before it was to leave behind, this one leaves behind too: somebody who was revoked
+/// may have it.
 fn order(transaction: &WriteTransaction, rotation: Rotation) -> Result<(), redb::Error> {
-    transaction.open_table(ROTATION)?.insert(CURRENT, rotation.encode().as_slice())?;
+    let mut table = transaction.open_table(ROTATION)?;
+    let before =
+        table.get(CURRENT)?.map(|row| Rotation::decode(row.value()).ok_or_else(no_version));
+    let least = before.transpose()?.map_or(0, |before| before.past);
+    let rotation = Rotation { past: rotation.past.max(least), ..rotation };
+    table.insert(CURRENT, rotation.encode().as_slice())?;
     Ok(())
 }
 

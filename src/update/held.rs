@@ -50,7 +50,7 @@ impl fmt::Display for StateError {
 impl core::error::Error for StateError {}
 
 /// For each entry of a snapshot, the sender number for which there is a lease under its key.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Taken(Vec<Option<SenderNumber>>);
 
 impl Taken {
@@ -147,14 +147,16 @@ impl Held {
         (taken.len() == snapshot.entries().len()).then_some(Self { snapshot, taken: Taken(taken) })
     }
 
-    /// What is stored of it.
-    pub(crate) fn encode(&self, owner: KeyId) -> Zeroizing<Vec<u8>> {
-        self.taken.encode(&self.snapshot, owner)
+    /// As [`Taken::take`], with nothing taken yet: that is for [`Held::took`], once it is stored.
+    pub(crate) fn take_numbers(&self, lease: impl FnMut(SenderNumber) -> bool) -> (Taken, bool) {
+        let mut taken = self.taken.clone();
+        let complete = taken.take(&self.snapshot, lease);
+        (taken, complete)
     }
 
-    /// As [`Taken::take`].
-    pub(crate) fn take_numbers(&mut self, lease: impl FnMut(SenderNumber) -> bool) -> bool {
-        self.taken.take(&self.snapshot, lease)
+    /// `taken` is stored with the snapshot.
+    pub(crate) fn took(&mut self, taken: Taken) {
+        self.taken = taken;
     }
 
     pub(crate) const fn snapshot(&self) -> &Snapshot {

@@ -260,6 +260,13 @@ impl Receiver {
         (newest > self.serial.unwrap_or(0)).then_some(Withheld { stored: self.serial, newest })
     }
 
+    /// What is to be acknowledged beside an old update that is refused: the authority may have lost
+    /// its memory of the newer ones.
+    #[cfg(feature = "rumqttc")]
+    pub(crate) fn due(&self) -> Option<AckDue> {
+        self.serial.map(|serial| AckDue { serial })
+    }
+
     /// Opens an update. Authenticated are the snapshot, the topic and the time. `retained` says
     /// whether the packet had RETAIN set; `now` is in Unix milliseconds, where there is a clock.
     ///

@@ -15,8 +15,10 @@ mod site;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::env;
+use core::time::Duration;
+use std::process::{Command, Stdio};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::{env, thread};
 
 use device::Device;
 use mqtt_seal::client::authority::{AuthorityError, Setup};
@@ -25,7 +27,9 @@ use mqtt_seal::keyring::Keyring;
 use mqtt_seal::peer::Names;
 use mqtt_seal::policy::{Links, Policy, Rule};
 use mqtt_seal::rumqttc_v4::{AsyncClient, ClientOptions, Event, PeerAuth};
-use mqtt_seal::store::ledger_file::{LedgerFileError, Rotation};
+use mqtt_seal::secret::SharedKey;
+use mqtt_seal::store::key_file::{self, KeyFile};
+use mqtt_seal::store::ledger_file::{DeviceRow, LedgerFile, LedgerFileError, Rotation, Settings};
 use mqtt_seal::tls::TlsConfig;
 use mqtt_seal::update::KeyState;
 use rumqttc::MqttOptions;
@@ -209,6 +213,30 @@ async fn second_authority_on_a_ledger_is_refused_and_changes_nothing() {
     rotate(&site, 1);
     let rotated = |site: &mut Site| site.all(|one| one.generations(KeyState::Active) == [2]);
     site.until("rotation", rotated).await;
+}
+
+#[test]
+fn revocation_knows_of_a_generation_that_is_drawn_meanwhile() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let keys = dir.path().join("keys.toml");
+    let mut file = KeyFile::generate("acme-prod", &mut getrandom::SysRng).unwrap();
+    key_file::write_new(&keys, &file).unwrap();
+    let settings = Settings::new("acme-prod", "authority", "acme");
+    let ledger = LedgerFile::create(dir.path().join("ledger"), settings.unwrap()).unwrap();
+    let row = DeviceRow::new(SharedKey::take(&mut [7; 32]), vec![], false, 1);
+    ledger.enrol("d", &row).unwrap();
+    // as an authority does
+    let lock = key_file::lock(&keys).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mqtt-seal"));
+    command.args(["authority", "revoke", "d"]).current_dir(dir.path()).stdout(Stdio::null());
+    let mut revoke = command.spawn().unwrap();
+    thread::sleep(Duration::from_millis(500));
+    file.add_generation(&mut getrandom::SysRng).unwrap();
+    key_file::replace(&keys, &file).unwrap();
+    drop(lock);
+    assert!(revoke.wait().unwrap().success());
+    let order = ledger.rotation().unwrap().unwrap();
+    assert_eq!(order.past, 2, "the device may have been given generation 2");
 }
 
 #[tokio::test(flavor = "multi_thread")]

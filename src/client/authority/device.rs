@@ -150,6 +150,10 @@ impl Device {
             self.progress.digest = digest;
             self.progress.offered = generation;
             self.progress.offered_sender = sender;
+            if !self.revoked {
+                // what it knows beyond was erased: the next key with that number is another one
+                self.progress.known = self.progress.known.min(generation);
+            }
         }
         Ok((snapshot.with_serial(self.progress.serial), !known))
     }

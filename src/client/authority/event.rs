@@ -64,6 +64,13 @@ pub enum Event {
         /// The serial that it has.
         serial: u64,
     },
+    /// Updates are dated ahead of the clock, for their dates never go back: devices with a right clock
+    /// refuse them until then.
+    #[non_exhaustive]
+    UpdatesAhead {
+        /// By how much.
+        seconds: u64,
+    },
     /// A device keeps what it has, since it cannot be given what it was granted.
     #[non_exhaustive]
     Unfit {
@@ -107,6 +114,11 @@ impl fmt::Display for Event {
                 f,
                 "{device} has update {serial}, which the ledger does not know: was an older copy \
                  put back?"
+            ),
+            Self::UpdatesAhead { seconds } => write!(
+                f,
+                "updates are dated {seconds} seconds ahead of this clock, and devices refuse them \
+                 until then: is it right, or was it wrong before?"
             ),
             Self::Unfit { device, reason } => {
                 write!(f, "{device} keeps what it has: {reason}")

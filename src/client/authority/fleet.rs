@@ -11,6 +11,7 @@ use super::step::{self, Situation, Step};
 use crate::peer::{
     Action, Authority, BrokerName, Enrolled, PeerId, Record, RequestError, SpkiHash,
 };
+use crate::policy::DEFAULT_MAX_SKEW_MS;
 use crate::session::Entropy;
 use crate::store::key_file::KeyFile;
 use crate::store::ledger_file::{Changes, Loaded, Progress, Rotation, Settings};
@@ -261,6 +262,14 @@ impl Fleet {
     pub fn is_settled(&self) -> bool {
         let mut asked = self.devices.values().filter(|device| !device.revoked);
         self.offered.is_some() && asked.all(|device| device.progress.is_current())
+    }
+
+    /// By how many seconds the newest update is dated ahead of `now`, in Unix milliseconds, if devices
+    /// whose clock says the same refuse it for that. Dates of updates never go back.
+    #[must_use]
+    pub fn ahead(&self, now: u64) -> Option<u64> {
+        let ahead = self.stamp.saturating_sub(now);
+        (ahead > DEFAULT_MAX_SKEW_MS).then_some(ahead / 1_000)
     }
 
     /// Takes a message. `now` is in Unix milliseconds; `extra` is what tells this run of the

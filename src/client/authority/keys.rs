@@ -2,12 +2,13 @@
 //! device.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::event::AuthorityError;
 use super::step::Step;
-use crate::store::key_file::{self, KeyFile, KeyFileError};
+use crate::store::key_file::{self, KeyFile};
 
 /// The file as it was last read.
 #[derive(Debug)]
@@ -37,41 +38,101 @@ impl Version {
 }
 
 impl Keys {
-    pub(super) fn read(path: &Path) -> Result<Self, KeyFileError> {
+    /// The file at `path`, which is of `realm`.
+    pub(super) fn read(path: &Path, realm: &str) -> Result<Self, AuthorityError> {
         // before it is read: what changes in between is found at the next look
         let version = Version::of(path);
-        Ok(Self { path: path.into(), file: KeyFile::read(path)?, version })
+        let file = KeyFile::read(path).map_err(AuthorityError::Keys)?;
+        let file = of_realm(file, realm)?;
+        Ok(Self { path: path.into(), file, version })
     }
 
     pub(super) const fn file(&self) -> &KeyFile {
         &self.file
     }
 
-    /// Reads the file if it is another. Whether it was read; after an error the old one is in
-    /// force, until the file changes again.
-    pub(super) fn refresh(&mut self) -> Result<bool, KeyFileError> {
+    /// Reads the file if it is another. Whether it was read; after [`AuthorityError::Keys`] the old
+    /// one is in force, until the file changes again.
+    pub(super) fn refresh(&mut self) -> Result<bool, AuthorityError> {
         let version = Version::of(&self.path);
         if version == self.version {
             return Ok(false);
         }
         self.version = version;
-        self.file = KeyFile::read(&self.path)?;
+        let file = KeyFile::read(&self.path).map_err(AuthorityError::Keys)?;
+        self.file = of_realm(file, self.file.realm())?;
         Ok(true)
     }
 
-    /// Takes the step that `next` finds in the file as it is now, if there is one, and writes it.
+    /// Takes the step that `next` finds in the file as it is now, if there is one, and writes it. In
+    /// a file that is no good there is none: that is for [`Keys::refresh`] to tell.
     pub(super) fn change(
         &mut self,
         next: impl FnOnce(&KeyFile) -> Option<Step>,
         now: u64,
     ) -> Result<Option<Step>, AuthorityError> {
-        let _lock = key_file::lock(&self.path).map_err(AuthorityError::Lock)?;
-        let mut file = KeyFile::read(&self.path).map_err(AuthorityError::Keys)?;
+        let _lock = match key_file::lock(&self.path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            lock => lock.map_err(AuthorityError::Lock)?,
+        };
+        let Ok(file) = KeyFile::read(&self.path) else { return Ok(None) };
+        let mut file = of_realm(file, self.file.realm())?;
         let Some(step) = next(&file) else { return Ok(None) };
         step.apply(&mut file, &mut getrandom::SysRng, now)?;
         key_file::replace(&self.path, &file)?;
         self.version = Version::of(&self.path);
         self.file = file;
         Ok(Some(step))
+    }
+}
+
+fn of_realm(file: KeyFile, realm: &str) -> Result<KeyFile, AuthorityError> {
+    if file.realm() == realm {
+        return Ok(file);
+    }
+    Err(AuthorityError::Realm { ledger: realm.into(), keys: file.realm().into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(realm: &str) -> KeyFile {
+        KeyFile::generate(realm, &mut getrandom::SysRng).unwrap()
+    }
+
+    fn keys() -> (tempfile::TempDir, Keys) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys.toml");
+        key_file::write_new(&path, &file("r")).unwrap();
+        let keys = Keys::read(&path, "r").unwrap();
+        (dir, keys)
+    }
+
+    #[test]
+    fn file_that_is_no_good_is_told_once_and_takes_no_step() {
+        let (_dir, mut keys) = keys();
+        for spoil in [
+            |path: &Path| fs::write(path, "realm =").unwrap(),
+            |path: &Path| {
+                fs::remove_file(path).unwrap();
+            },
+        ] {
+            spoil(&keys.path);
+            assert!(matches!(keys.change(|_| Some(Step::Draw), 0), Ok(None)));
+            assert!(matches!(keys.refresh(), Err(AuthorityError::Keys(_))));
+            assert!(matches!(keys.refresh(), Ok(false)));
+            assert_eq!(keys.file().grants().count(), 1);
+        }
+    }
+
+    #[test]
+    fn file_of_another_realm_is_never_in_force() {
+        let (_dir, mut keys) = keys();
+        key_file::replace(&keys.path, &file("other")).unwrap();
+        let of_other = |error| matches!(error, AuthorityError::Realm { .. });
+        assert!(keys.change(|_| Some(Step::Draw), 0).is_err_and(of_other));
+        assert!(keys.refresh().is_err_and(of_other));
+        assert_eq!(keys.file().realm(), "r");
     }
 }

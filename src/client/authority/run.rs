@@ -18,7 +18,7 @@ use crate::client::{Event as Told, Message};
 use crate::guard::QoS;
 use crate::peer::{BrokerName, SpkiHash};
 use crate::policy::{Policy, Rule, RuleError, Transport};
-use crate::store::ledger_file::{Changes, Claim, LedgerFile, LedgerFileError, Settings};
+use crate::store::ledger_file::{Claim, LedgerFile, LedgerFileError, Settings};
 
 /// How often it looks at the files, and writes what it heard.
 const TICK: Duration = Duration::from_millis(100);
@@ -45,10 +45,14 @@ pub struct Authority<V> {
     keys: Keys,
     answers: VecDeque<Outgoing>,
     updates: VecDeque<Outgoing>,
+    /// Whether the last message that was sent was an answer: an update goes next.
+    answered: bool,
     told: VecDeque<Event>,
     ignored: u64,
     reported: Instant,
     settled: bool,
+    /// Whether it was told that the updates are ahead of the clock.
+    is_ahead: bool,
     ticks: Interval,
     extra: Vec<u8>,
 }
@@ -76,12 +80,8 @@ impl Setup {
         pins: Vec<SpkiHash>,
     ) -> Result<Self, AuthorityError> {
         let claim = ledger.claim()?;
-        let keys = Keys::read(keys.as_ref()).map_err(AuthorityError::Keys)?;
         let settings = ledger.settings();
-        if keys.file().realm() != settings.realm() {
-            let (ledger, keys) = (settings.realm().into(), keys.file().realm().into());
-            return Err(AuthorityError::Realm { ledger, keys });
-        }
+        let keys = Keys::read(keys.as_ref(), settings.realm())?;
         let mut fleet = Fleet::new(settings, pins, now())?;
         let seen = claim.changes()?;
         fleet.load(claim.load()?)?;
@@ -121,10 +121,12 @@ impl Setup {
             keys,
             answers: VecDeque::new(),
             updates: VecDeque::new(),
+            answered: false,
             told: VecDeque::new(),
             ignored: 0,
             reported: Instant::now(),
             settled: false,
+            is_ahead: false,
             ticks,
             extra,
         })
@@ -156,10 +158,14 @@ impl<V> Authority<V> {
             if let Some(event) = self.told.pop_front() {
                 return Ok(event);
             }
-            let waiting = self.answers.front().or_else(|| self.updates.front());
+            let is_answer = is_answer_next(self.answers.len(), self.updates.len(), self.answered);
+            let waiting = if is_answer { &self.answers } else { &self.updates }.front();
             tokio::select! {
                 event = self.events.poll() => self.take(event.ok_or(AuthorityError::Ended)?).await?,
-                sent = publish(&self.client, waiting), if waiting.is_some() => self.sent(sent).await?,
+                sent = publish(&self.client, waiting), if waiting.is_some() => {
+                    sent?;
+                    self.sent(is_answer).await?;
+                }
                 _ = self.ticks.tick() => self.tick().await?,
             }
         }
@@ -231,11 +237,9 @@ impl<V> Authority<V> {
         });
     }
 
-    async fn sent(&mut self, sent: Result<(), AuthorityError>) -> Result<(), AuthorityError> {
-        sent?;
-        if self.answers.pop_front().is_none() {
-            self.updates.pop_front();
-        }
+    async fn sent(&mut self, is_answer: bool) -> Result<(), AuthorityError> {
+        self.answered = is_answer;
+        if is_answer { &mut self.answers } else { &mut self.updates }.pop_front();
         // the next batch of what is left, without a pause
         if self.updates.is_empty() && self.fleet.is_due() {
             self.prepare().await?;
@@ -244,22 +248,30 @@ impl<V> Authority<V> {
     }
 
     async fn tick(&mut self) -> Result<(), AuthorityError> {
-        let changes = self.claim.changes()?;
-        if changes != self.seen {
-            let claim = Arc::clone(&self.claim);
-            let loaded = blocking(move || claim.load()).await??;
-            self.fleet.load(loaded)?;
-            self.seen = changes;
-        }
+        // the keys before the ledger: whoever was revoked before a key was drawn is not given it
         match self.keys.refresh() {
             Ok(true) => self.fleet.keys_changed(),
             Ok(false) => {}
-            Err(error) => self.told.push_back(Event::KeysUnreadable { error }),
+            Err(AuthorityError::Keys(error)) => {
+                self.told.push_back(Event::KeysUnreadable { error });
+            }
+            Err(error) => return Err(error),
         }
-        let fleet = &self.fleet;
+        let changes = self.claim.changes()?;
+        if changes != self.seen {
+            let claim = Arc::clone(&self.claim);
+            let loaded = patient(move || claim.load()).await?;
+            self.fleet.load(loaded)?;
+            self.seen = changes;
+        }
+        let (fleet, claim, seen) = (&self.fleet, &self.claim, self.seen);
+        // asked under the lock of the key file, which whoever revokes holds: a generation is either
+        // drawn before and thrown away for the revocation, or drawn with knowledge of it
+        let unchanged = || claim.changes().is_ok_and(|changes| changes == seen);
         // one at a time: between two of them devices are told
         if fleet.step(self.keys.file(), now()).is_some()
-            && let Some(step) = self.keys.change(|file| fleet.step(file, now()), now())?
+            && let Some(step) =
+                self.keys.change(|file| fleet.step(file, now()).filter(|_| unchanged()), now())?
         {
             self.fleet.keys_changed();
             self.told.push_back(Event::Stepped { step });
@@ -278,7 +290,7 @@ impl<V> Authority<V> {
         let prepared = self.fleet.prepare(self.keys.file(), now(), &mut rng, extra, BATCH)?;
         if !prepared.changes().is_empty() {
             let (claim, changes) = (Arc::clone(&self.claim), prepared.changes().clone());
-            blocking(move || write(&claim, &changes)).await??;
+            patient(move || claim.write(&changes)).await?;
         }
         let updated = prepared.updated();
         let updated = updated.map(|(device, serial)| (String::from(device), serial));
@@ -288,6 +300,11 @@ impl<V> Authority<V> {
         let unfit = unfit.map(|(device, reason)| Event::Unfit { device, reason });
         self.told.extend(updated.chain(unfit));
         self.updates.extend(prepared.stored());
+        let ahead = self.fleet.ahead(now());
+        if let Some(seconds) = ahead.filter(|_| !self.is_ahead) {
+            self.told.push_back(Event::UpdatesAhead { seconds });
+        }
+        self.is_ahead = ahead.is_some();
         Ok(())
     }
 
@@ -304,8 +321,10 @@ impl<V> Authority<V> {
     }
 }
 
-fn write(claim: &Claim, changes: &Changes) -> Result<(), LedgerFileError> {
-    claim.write(changes)
+/// Whether an answer is sent next. They take turns with updates: challenges are repeated by anyone
+/// who hears one, and would keep all updates back.
+const fn is_answer_next(answers: usize, updates: usize, answered: bool) -> bool {
+    answers > 0 && (updates == 0 || !answered)
 }
 
 /// Publishes one message, as soon as there is room for it. Cancel safe.
@@ -316,6 +335,18 @@ async fn publish<V>(
     let Some(Outgoing { topic, payload, retain }) = message else { return Ok(()) };
     client.publish(topic.as_str(), QoS::AtLeastOnce, *retain, payload.as_slice()).await?;
     Ok(())
+}
+
+/// Reads or writes the ledger, however long others keep it.
+async fn patient<T: Send + 'static>(
+    work: impl Fn() -> Result<T, LedgerFileError> + Clone + Send + 'static,
+) -> Result<T, AuthorityError> {
+    loop {
+        match blocking(work.clone()).await? {
+            Err(LedgerFileError::Busy { .. }) => {}
+            outcome => return Ok(outcome?),
+        }
+    }
 }
 
 /// Runs what waits for the storage beside the runtime's threads.
@@ -329,4 +360,32 @@ async fn blocking<T: Send + 'static>(
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn ledger_that_others_keep_is_waited_for() {
+        let tries = Arc::new(AtomicU32::new(0));
+        let work = move || match tries.fetch_add(1, Ordering::Relaxed) {
+            0 | 1 => Err(LedgerFileError::Busy { path: "ledger".into() }),
+            2 => Ok(5),
+            _ => Err(LedgerFileError::Damaged { path: "ledger".into() }),
+        };
+        assert_eq!(patient(work.clone()).await.unwrap(), 5);
+        assert!(patient(work).await.is_err());
+    }
+
+    #[test]
+    fn answers_do_not_keep_updates_back() {
+        assert!(is_answer_next(9, 9, false));
+        assert!(!is_answer_next(9, 9, true), "an update goes between two answers");
+        assert!(is_answer_next(9, 0, true));
+        assert!(!is_answer_next(0, 9, false));
+        assert!(!is_answer_next(0, 0, false));
+    }
 }

@@ -108,6 +108,12 @@ impl<D: Dial> Worker<D> {
                 }
                 self.parts.feed.push_or_miss(Event::UpdateRefused { link, reason });
             }
+            Outcome::RolledBack { reason, ack } => {
+                if ack.is_some() && !self.acknowledges() {
+                    self.acknowledge_update(connection, ack);
+                }
+                self.parts.feed.push_or_miss(Event::UpdateRefused { link, reason });
+            }
             Outcome::NotStored(error) => {
                 connection.due.again = Instant::now().checked_add(AGAIN);
                 let _ = self.parts.feed.push(Event::UpdateNotStored { error });

@@ -43,7 +43,7 @@ impl Running {
     fn take(&self, authority: &Authority, update: &[u8]) -> Option<u64> {
         let ack = match self.updates.take(update, true) {
             Outcome::InForce { ack, .. } | Outcome::Known { ack } => ack,
-            Outcome::Refused(error) => panic!("{error}"),
+            Outcome::Refused(reason) | Outcome::RolledBack { reason, .. } => panic!("{reason}"),
             Outcome::NotStored(error) => panic!("{error}"),
         };
         ack.map(|ack| authority.0.acknowledged(ACK, &ack).unwrap())
@@ -133,6 +133,35 @@ async fn sender_number_without_counters_is_told_and_not_acknowledged() {
     drop(running);
     let running = Running::start(&memory, vec![], with_counter());
     assert_eq!(running.take(&authority, &asks), Some(2));
+}
+
+#[tokio::test]
+async fn sender_number_that_was_not_stored_is_not_acknowledged() {
+    let (memory, mut authority) = (Memory::with_first(), Authority::new());
+    let asks = authority.seal(&numbered(2, true));
+    drop(Running::start(&memory, vec![], vec![]).updates.take(&asks, true));
+    let running = Running::start(&memory, vec![], with_counter());
+    memory.breaks(true);
+    for _ in 0..2 {
+        assert!(matches!(running.updates.take(&asks, true), Outcome::NotStored(_)));
+    }
+    memory.breaks(false);
+    assert_eq!(running.take(&authority, &asks), Some(2));
+}
+
+#[tokio::test]
+async fn authority_with_an_older_ledger_is_told_what_the_device_has() {
+    let (memory, mut authority) = (Memory::with_first(), Authority::new());
+    let running = Running::start(&memory, vec![], vec![]);
+    let newer = authority.update(3, &[(1, ACTIVE)]);
+    assert_eq!(running.take(&authority, &newer), Some(3));
+    let older = authority.update(2, &[(2, ACTIVE)]);
+    let Outcome::RolledBack { reason, ack: Some(ack) } = running.updates.take(&older, true) else {
+        panic!("not told")
+    };
+    assert_eq!(reason, UpdateError::RolledBack { serial: 2, least: 3 });
+    assert_eq!(authority.0.acknowledged(ACK, &ack), Ok(3));
+    assert_eq!(running.states(), [(1, State::Active)]);
 }
 
 #[tokio::test]

@@ -98,6 +98,16 @@ fn revocation_and_its_rotation_are_one_write() {
 }
 
 #[test]
+fn later_order_does_not_bring_back_what_a_revoked_device_has() {
+    let (_dir, ledger) = ledger();
+    ledger.enrol("d", &device(1)).unwrap();
+    ledger.revoke("d", ORDER).unwrap();
+    let later = Rotation { past: 2, ordered: 11, patience: 1, retire: 2 };
+    ledger.rotate(later).unwrap();
+    assert_eq!(ledger.rotation().unwrap(), Some(Rotation { past: 3, ..later }));
+}
+
+#[test]
 fn second_authority_is_refused_until_the_first_is_gone() {
     let (_dir, ledger) = ledger();
     let claim = ledger.claim().unwrap();

@@ -2,8 +2,8 @@
 
 use mqtt_seal::Grant;
 use mqtt_seal::keyring::{MAX_LIVE_KEYS, State};
-use mqtt_seal::store::key_file::KeyFile;
-use mqtt_seal::store::ledger_file::Rotation;
+use mqtt_seal::store::key_file::{self, KeyFile, KeyFileLock};
+use mqtt_seal::store::ledger_file::{LedgerFile, Rotation};
 
 use super::LedgerArg;
 use crate::fault::Fault;
@@ -52,7 +52,7 @@ pub(super) struct RevokeArgs {
 
 impl RotateArgs {
     pub(super) fn run(&self) -> Result<(), Fault> {
-        let (ledger, keys) = self.ledger.open_with(&self.keys)?;
+        let (ledger, keys, _lock) = open(&self.ledger, &self.keys)?;
         let failed = |error| Fault::told(&error, "check the ledger");
         let order = ledger.rotation().map_err(failed)?;
         if let Some(order) = order.filter(|order| sealing(&keys) <= order.past) {
@@ -79,7 +79,7 @@ impl RotateArgs {
 
 impl RevokeArgs {
     pub(super) fn run(&self) -> Result<(), Fault> {
-        let (ledger, keys) = self.ledger.open_with(&self.keys)?;
+        let (ledger, keys, _lock) = open(&self.ledger, &self.keys)?;
         let past = greatest(&keys);
         let rotation = ordered(past, self.deadline, self.retire);
         let revoked = ledger.revoke(&self.device, rotation);
@@ -89,6 +89,18 @@ impl RevokeArgs {
             self.device
         ))
     }
+}
+
+/// The ledger, and the keys: nobody draws another generation while the lock lives, so that what a
+/// revoked device may have is known.
+fn open(ledger: &LedgerArg, keys: &KeysArg) -> Result<(LedgerFile, KeyFile, KeyFileLock), Fault> {
+    // before anything is created beside a file that is not there
+    let (ledger, _) = ledger.open_with(keys)?;
+    let lock = key_file::lock(&keys.keys).map_err(|error| {
+        let what = format!("{}: cannot be locked, {}", keys.keys.display(), error.kind());
+        Fault::new(what, "check the folder and its permissions")
+    })?;
+    Ok((ledger, keys.read()?, lock))
 }
 
 fn ordered(past: u32, patience: u64, retire: u64) -> Rotation {

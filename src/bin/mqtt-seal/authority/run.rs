@@ -139,6 +139,9 @@ fn json_of(event: &Event) -> Value {
         Event::Updated { device, serial, .. } => update("updated", device, *serial),
         Event::Acknowledged { device, serial, .. } => update("acknowledged", device, *serial),
         Event::Ahead { device, serial, .. } => update("ahead", device, *serial),
+        Event::UpdatesAhead { seconds, .. } => {
+            json!({ "event": "updates-ahead", "seconds": seconds })
+        }
         Event::Unfit { device, reason, .. } => {
             json!({ "event": "unfit", "device": device, "reason": reason.to_string() })
         }

@@ -152,6 +152,28 @@ fn generation_that_was_drawn_by_hand_is_distributed_and_waits_for_a_hand() {
 }
 
 #[test]
+fn number_of_an_erased_generation_is_another_key() {
+    let mut world = settled();
+    world.keys.add_generation(&mut Counting(7_000)).unwrap();
+    world.fleet.keys_changed();
+    world.settle(&ALL);
+    // device 0, which seals in compact form, is away when it is erased
+    world.keys.erase(2).unwrap();
+    world.fleet.keys_changed();
+    world.settle(&[1, 2]);
+    world.rotate();
+    world.settle(&[1, 2]);
+    assert_eq!(world.sealing(), [1], "device 0 does not have the new generation 2");
+    world.deliver(0);
+    let asked = world.members[0].snapshot.as_ref().unwrap().entries().iter();
+    let asked: Vec<_> = asked.filter(|entry| entry.generation() == 2).collect();
+    assert!(asked[0].sender().is_some(), "it has no lease under this key");
+    world.acknowledge(0);
+    world.settle(&ALL);
+    assert_eq!(world.sealing(), [2]);
+}
+
+#[test]
 fn order_for_a_generation_that_was_drawn_long_ago_waits_from_the_order_on() {
     let mut world = settled();
     world.keys.add_generation(&mut Counting(77)).unwrap();
@@ -255,4 +277,20 @@ fn clock_that_was_set_back_keeps_updates_in_order() {
     world.now = START;
     world.deliver(1);
     assert!(world.members[1].has(2));
+}
+
+#[test]
+fn updates_that_are_ahead_of_the_clock_are_noticed() {
+    let mut world = settled();
+    assert_eq!(world.fleet.ahead(world.now), None);
+    // the clock was wrong, and is right again
+    world.pass(3_600);
+    world.fleet.connected();
+    world.prepare(100);
+    world.now = START;
+    world.restart();
+    world.prepare(100);
+    assert_eq!(world.fleet.ahead(world.now), Some(3_600));
+    world.pass(3_595);
+    assert_eq!(world.fleet.ahead(world.now), Some(5), "by a millisecond");
 }

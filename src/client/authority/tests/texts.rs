@@ -40,6 +40,7 @@ fn events_name_the_device() {
         Event::Updated { device: device(), serial },
         Event::Acknowledged { device: device(), serial },
         Event::Ahead { device: device(), serial },
+        Event::UpdatesAhead { seconds: 60 },
         Event::Unfit { device: device(), reason: Unfit::NoSender },
         Event::Unfit { device: device(), reason: Unfit::Share(ShareError::Nothing) },
         Event::Stepped { step: Step::Draw },
@@ -57,6 +58,8 @@ fn events_name_the_device() {
             "d is given update 7",
             "d has update 7",
             "d has update 7, which the ledger does not know: was an older copy put back?",
+            "updates are dated 60 seconds ahead of this clock, and devices refuse them until then: is \
+             it right, or was it wrong before?",
             "d keeps what it has: the key file allots no sender number to the device: allot one",
             "d keeps what it has: a device needs a key: name a node or a scope",
             "another generation is drawn: devices are given it",

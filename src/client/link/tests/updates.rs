@@ -213,6 +213,8 @@ async fn lower_serial_and_older_update_are_refused_and_told() {
     broker.retained(KEYS, &device.authority.update(2, &[(2, KeyState::Active)]));
     let rolled_back = UpdateError::RolledBack { serial: 2, least: 3 };
     assert_eq!(device.fixture.refused().await, rolled_back);
+    // the authority sealed it, and does not know better
+    assert_eq!(broker.acknowledged(&device.authority, 2).await, 3);
     settle().await;
     assert!(broker.is_asked_nothing());
 }
