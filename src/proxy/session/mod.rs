@@ -283,9 +283,10 @@ impl Session {
         self.stage == Stage::Connecting && !matches!(kind, Kind::Auth | Kind::Disconnect)
     }
 
-    /// Whether the client has to say CONNECT, or the broker to answer it.
-    pub(super) const fn is_new(&self) -> bool {
+    /// Whether the client has to say CONNECT, or a broker to answer one.
+    pub(super) const fn waits_for_answer(&self) -> bool {
         matches!(self.stage, Stage::New | Stage::Connecting)
+            || matches!(self.plain.stage, PlainStage::Connecting)
     }
 
     /// Whether the broker has to answer.

@@ -298,6 +298,17 @@ fn rules_that_a_proxy_cannot_follow_are_refused_by_name() {
 }
 
 #[test]
+fn plain_broker_has_to_answer_in_time() {
+    let mut rig = rig(V4);
+    assert!(!rig.session.waits_for_answer());
+    rig.client(&publish(V4, 0, "open/a", 0, &[], b"27"));
+    rig.session.plain_open();
+    assert!(rig.session.waits_for_answer());
+    rig.plain(&connack(V4, false, &[]));
+    assert!(!rig.session.waits_for_answer());
+}
+
+#[test]
 fn rule_that_is_replaced_moves_its_messages_to_the_other_link() {
     let before = "[[rule]]\ntopics = [\"a\"]\npayload = \"sealed\"\n";
     let after = "[[rule]]\ntopics = [\"a\"]\npayload = \"sealed\"\ntransport = \"tcp\"\n";
