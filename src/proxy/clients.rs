@@ -84,7 +84,7 @@ impl Client {
     /// A client; `store` says where its replay state outlives the process, and under which ID.
     fn new(
         in_force: &Arc<InForce>,
-        stored: Stored,
+        stored: &mut Stored,
         store: Option<(&str, &Arc<Keeper>)>,
     ) -> Result<Self, ClientError> {
         let entropy = Box::new(getrandom::SysRng);
@@ -100,13 +100,14 @@ impl Client {
             let writes = rx.restore(rows.collect(), Prefer::NoLoss);
             let writes = writes.map_err(ClientError::Restore)?;
             let (client_id, keeper) = (client_id.into(), Arc::clone(keeper));
-            log.insert(Log { client_id, keeper, rows: stored.rows }).write(writes);
+            let rows = core::mem::take(&mut stored.rows);
+            log.insert(Log { client_id, keeper, rows }).write(writes);
         }
         Ok(Self {
             tx,
             rx,
             in_force: Arc::clone(in_force),
-            sent: stored.sent,
+            sent: core::mem::take(&mut stored.sent),
             held: HashSet::new(),
             swallowed: HashSet::new(),
             log,
@@ -187,10 +188,20 @@ impl Clients {
             *last = clock;
             return Ok(Arc::clone(client));
         }
-        let stored = known.stored.remove(client_id).unwrap_or_default();
+        let found = known.stored.remove(client_id);
+        let (was_stored, mut stored) = (found.is_some(), found.unwrap_or_default());
         let store = known.keeper.as_ref().filter(|_| !client_id.is_empty());
         let store = store.map(|keeper| (client_id, keeper));
-        let client = Arc::new(Mutex::new(Client::new(&in_force(), stored, store)?));
+        let client = match Client::new(&in_force(), &mut stored, store) {
+            Ok(client) => Arc::new(Mutex::new(client)),
+            Err(error) => {
+                // else its next attempt would be served as if nothing had ever been received
+                if was_stored {
+                    known.stored.insert(client_id.into(), stored);
+                }
+                return Err(error);
+            }
+        };
         if known.all.len() >= known.all.capacity() {
             known.all.retain(|client| client.strong_count() > 0);
         }

@@ -105,6 +105,25 @@ fn message_that_was_not_acknowledged_comes_again_after_a_restart() {
 }
 
 #[test]
+fn client_that_was_refused_is_not_served_at_its_next_attempt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut rig = start(&path);
+    let sealed = Peer::new(POLICY).seal("s/a", b"27");
+    bring(&mut rig, 2, 9, &sealed);
+    end(&rig, true);
+    let store = OutboxFile::open(&path).unwrap();
+    let weaker = POLICY.replacen("sealed", "clear", 1);
+    let mut rig = Rig::with(&weaker, V4, Links::Tcp, |options| options.store(store));
+    for _ in 0..2 {
+        rig.renew();
+        let refused = rig.give(Side::Client, &connect(V4, "pump", false, &[]));
+        assert!(matches!(refused, Err(Ended::Client(_))), "{refused:?}");
+    }
+    end(&rig, true);
+}
+
+#[test]
 fn client_without_a_name_leaves_nothing_in_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
