@@ -105,6 +105,25 @@ fn message_that_was_not_acknowledged_comes_again_after_a_restart() {
 }
 
 #[test]
+fn release_reaches_a_client_that_took_the_message_before_a_restart() {
+    for clean in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let sealed = Peer::new(POLICY).seal("s/a", b"27");
+        let mut rig = start(&path);
+        assert!(!bring(&mut rig, 4, 9, &sealed).client.is_empty());
+        rig.client(&ack(PUBREC, 9));
+        settle(&mut rig);
+        end(&rig, clean);
+        let mut rig = start(&path);
+        // the broker did not get PUBREC; the client waits for PUBREL, and delivers then
+        assert_eq!(bring(&mut rig, 12, 9, &sealed), Out::to_main(&ack(PUBREC, 9)), "{clean}");
+        assert_eq!(rig.broker(&ack(PUBREL, 9)), Out::to_client(&ack(PUBREL, 9)), "{clean}");
+        end(&rig, clean);
+    }
+}
+
+#[test]
 fn client_that_was_refused_is_not_served_at_its_next_attempt() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
