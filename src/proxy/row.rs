@@ -16,6 +16,10 @@ const MESSAGE: u8 = 0xA1;
 const DIGEST_KEY: u8 = 0xA2;
 const REPLAY: u8 = 0xA3;
 
+/// In place of the connection of a message that a store held: of an earlier process, as all numbers
+/// are. Whether it was acknowledged there is not known.
+pub(super) const NO_CONNECTION: u64 = 0;
+
 /// What a store holds.
 #[derive(Debug)]
 pub(super) enum Row {
@@ -84,7 +88,7 @@ pub(super) fn read(number: u64, row: &[u8]) -> Option<Row> {
             let packet = reader.0.to_vec();
             let entry = Entry {
                 link,
-                connection: 0,
+                connection: NO_CONNECTION,
                 progress: Progress::Sent,
                 digest,
                 packet,

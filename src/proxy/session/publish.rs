@@ -112,8 +112,10 @@ impl Session {
     // SPEC §2, "is resent as its stored sealed bytes"
     fn repeated(&self, client: &Client, message: &Message<'_>) -> Option<Link> {
         let entry = client.sent.get(message.publish.id)?;
-        let open = entry.progress != Progress::Done && entry.connection != self.number;
-        let says = message.publish.dup() || (open && !self.clean);
+        // what a store held may be acknowledged: an ID without DUP may be free there
+        let earlier = entry.connection != self.number && entry.connection != row::NO_CONNECTION;
+        let open = entry.progress != Progress::Done && earlier;
+        let says = message.publish.dup() || (open && !self.clean && self.resumes);
         let same = says && entry.digest == message.digest && !entry.packet.is_empty();
         same.then_some(entry.link)
     }

@@ -124,6 +124,23 @@ fn release_reaches_a_client_that_took_the_message_before_a_restart() {
 }
 
 #[test]
+fn new_message_after_a_restart_is_no_repetition_of_one_like_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let message = publish(V4, 2, "s/a", 9, &[], b"27");
+    let mut rig = start(&path);
+    rig.client(&message);
+    let first = settle(&mut rig).main;
+    rig.broker(&ack(PUBACK, 9));
+    end(&rig, true);
+    let mut rig = start(&path);
+    // its ID is free again, and this is another message of the same contents
+    let now = rig.client(&message).main;
+    assert_ne!([now, settle(&mut rig).main].concat(), first);
+    end(&rig, true);
+}
+
+#[test]
 fn client_that_was_refused_is_not_served_at_its_next_attempt() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
