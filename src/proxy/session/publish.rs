@@ -312,7 +312,9 @@ impl Session {
             packet,
             row: None,
         };
-        if let Some(keeper) = &self.core.keeper {
+        // one without an ID cannot come back and send it again
+        let keeper = self.core.keeper.as_ref().filter(|_| !self.client_id.is_empty());
+        if let Some(keeper) = keeper {
             let (row, mark) = keeper.put(row::message(&self.client_id, id, &entry));
             entry.row = Some(row);
             match self.side(link) {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::proxy::row::{self, Row};
 use crate::store::outbox_file::OutboxFile;
 
 const V4: Version = Version::V311;
@@ -168,5 +169,13 @@ fn client_without_a_name_leaves_nothing_in_the_store() {
     let sealed = Peer::new(POLICY).seal("s/a", b"27");
     let out = rig.broker(&publish(V4, 0, "s/a", 0, &[], &sealed));
     assert_eq!(out, Out::to_client(&publish(V4, 0, "s/a", 0, &[], b"27")));
+    // nobody can send it again
+    assert!(!rig.client(&publish(V4, 2, "s/a", 1, &[], b"27")).main.is_empty());
     end(&rig, true);
+    let store = OutboxFile::open(&path).unwrap();
+    let nameless = |row: &[u8]| match row::read(0, row) {
+        Some(Row::Message(id, ..) | Row::Replay(id, ..)) => id.is_empty(),
+        _ => false,
+    };
+    assert!(!store.rows().unwrap().iter().any(|(_, row)| nameless(row)));
 }
