@@ -13,7 +13,9 @@ use super::meters::{lock, unix_ms};
 use super::sent::Sent;
 use super::{InForce, row};
 use crate::guard::{Guard, GuardRx, GuardTx, Prefer, Receipt, RestoreError, RowKey, Write};
+use crate::policy::{Payload, Transport};
 use crate::session::NoEntropy;
+use crate::topic::TopicName;
 
 /// Clients that are kept without a connection; of more, those that left first are forgotten.
 const MAX_KEPT: usize = 4_096;
@@ -81,7 +83,8 @@ pub(super) enum ClientError {
 }
 
 impl Client {
-    /// A client; `store` says where its replay state outlives the process, and under which ID.
+    /// A client; `store` says where its replay state outlives the process, and under which ID. What
+    /// is `stored` is taken only if the client is served.
     fn new(
         in_force: &Arc<InForce>,
         stored: &mut Stored,
@@ -130,6 +133,17 @@ impl Client {
         self.tx.replace(Arc::clone(&in_force.config));
         self.rx.replace(Arc::clone(&in_force.config));
         self.in_force = Arc::clone(in_force);
+        let policy = in_force.config.policy();
+        // what was sent in clear and waits is not sent so again where it has to be sealed, or to
+        // take another link
+        self.sent.keep_passed(|topic| {
+            let topic = TopicName::parse(topic).ok();
+            let rule = topic.and_then(|topic| policy.rules().iter().find(|r| r.matches(topic)));
+            rule.is_some_and(|rule| {
+                matches!(rule.payload(), Payload::Clear | Payload::Observe { .. })
+                    && rule.transport() == Transport::Tcp
+            })
+        });
         let writes = self.rx.take_writes();
         self.log(writes);
     }

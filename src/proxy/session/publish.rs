@@ -306,6 +306,7 @@ impl Session {
         let id = message.publish.id;
         let mut entry = Entry {
             link,
+            sealed: true,
             connection: self.number,
             progress: Progress::Sent,
             digest: message.digest,
@@ -393,6 +394,7 @@ impl Session {
     ) {
         let entry = Entry {
             link,
+            sealed: false,
             connection: self.number,
             progress: Progress::Sent,
             digest: message.digest,
