@@ -159,6 +159,16 @@ impl Sent {
         }
     }
 
+    /// Forgets what is acknowledged: it does not come again. What has to go is given to `gone`.
+    pub(super) fn forget_done(&mut self, mut gone: impl FnMut(Entry)) {
+        for (id, number) in core::mem::take(&mut self.done) {
+            let done = self.get(id).is_some_and(|entry| entry.progress == Progress::Done);
+            if done {
+                self.remove_use((id, number)).map(&mut gone);
+            }
+        }
+    }
+
     /// Forgets messages that passed as they were and may not any more, by their topics.
     pub(super) fn keep_passed(&mut self, may_pass: impl Fn(&str) -> bool) {
         let mut gone = Vec::new();

@@ -142,6 +142,30 @@ fn new_message_after_a_restart_is_no_repetition_of_one_like_it() {
 }
 
 #[test]
+fn client_that_leaves_in_good_order_leaves_no_acknowledged_message_in_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut rig = start(&path);
+    for id in [8, 9] {
+        rig.client(&publish(V4, 2, "s/a", id, &[], b"27"));
+    }
+    settle(&mut rig);
+    rig.broker(&ack(PUBACK, 9));
+    rig.client(&[0xE0, 0]);
+    end(&rig, true);
+    let store = OutboxFile::open(&path).unwrap();
+    let rows = store.rows().unwrap();
+    let ids: Vec<_> = rows
+        .iter()
+        .filter_map(|(_, row)| match row::read(0, row) {
+            Some(Row::Message(_, id, _)) => Some(id),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ids, [8]);
+}
+
+#[test]
 fn client_that_was_refused_is_not_served_at_its_next_attempt() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
