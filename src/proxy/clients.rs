@@ -13,7 +13,9 @@ use super::meters::{lock, unix_ms};
 use super::sent::Sent;
 use super::{InForce, row};
 use crate::guard::{Guard, GuardRx, GuardTx, Prefer, Receipt, RestoreError, RowKey, Write};
+use crate::policy::{Payload, Transport};
 use crate::session::NoEntropy;
+use crate::topic::TopicName;
 
 /// Clients that are kept without a connection; of more, those that left first are forgotten.
 const MAX_KEPT: usize = 4_096;
@@ -81,10 +83,11 @@ pub(super) enum ClientError {
 }
 
 impl Client {
-    /// A client; `store` says where its replay state outlives the process, and under which ID.
+    /// A client; `store` says where its replay state outlives the process, and under which ID. What
+    /// is `stored` is taken only if the client is served.
     fn new(
         in_force: &Arc<InForce>,
-        stored: Stored,
+        stored: &mut Stored,
         store: Option<(&str, &Arc<Keeper>)>,
     ) -> Result<Self, ClientError> {
         let entropy = Box::new(getrandom::SysRng);
@@ -100,13 +103,14 @@ impl Client {
             let writes = rx.restore(rows.collect(), Prefer::NoLoss);
             let writes = writes.map_err(ClientError::Restore)?;
             let (client_id, keeper) = (client_id.into(), Arc::clone(keeper));
-            log.insert(Log { client_id, keeper, rows: stored.rows }).write(writes);
+            let rows = core::mem::take(&mut stored.rows);
+            log.insert(Log { client_id, keeper, rows }).write(writes);
         }
         Ok(Self {
             tx,
             rx,
             in_force: Arc::clone(in_force),
-            sent: stored.sent,
+            sent: core::mem::take(&mut stored.sent),
             held: HashSet::new(),
             swallowed: HashSet::new(),
             log,
@@ -129,6 +133,17 @@ impl Client {
         self.tx.replace(Arc::clone(&in_force.config));
         self.rx.replace(Arc::clone(&in_force.config));
         self.in_force = Arc::clone(in_force);
+        let policy = in_force.config.policy();
+        // what was sent in clear and waits is not sent so again where it has to be sealed, or to
+        // take another link
+        self.sent.keep_passed(|topic| {
+            let topic = TopicName::parse(topic).ok();
+            let rule = topic.and_then(|topic| policy.rules().iter().find(|r| r.matches(topic)));
+            rule.is_some_and(|rule| {
+                matches!(rule.payload(), Payload::Clear | Payload::Observe { .. })
+                    && rule.transport() == Transport::Tcp
+            })
+        });
         let writes = self.rx.take_writes();
         self.log(writes);
     }
@@ -187,10 +202,20 @@ impl Clients {
             *last = clock;
             return Ok(Arc::clone(client));
         }
-        let stored = known.stored.remove(client_id).unwrap_or_default();
+        let found = known.stored.remove(client_id);
+        let (was_stored, mut stored) = (found.is_some(), found.unwrap_or_default());
         let store = known.keeper.as_ref().filter(|_| !client_id.is_empty());
         let store = store.map(|keeper| (client_id, keeper));
-        let client = Arc::new(Mutex::new(Client::new(&in_force(), stored, store)?));
+        let client = match Client::new(&in_force(), &mut stored, store) {
+            Ok(client) => Arc::new(Mutex::new(client)),
+            Err(error) => {
+                // else its next attempt would be served as if nothing had ever been received
+                if was_stored {
+                    known.stored.insert(client_id.into(), stored);
+                }
+                return Err(error);
+            }
+        };
         if known.all.len() >= known.all.capacity() {
             known.all.retain(|client| client.strong_count() > 0);
         }

@@ -99,12 +99,13 @@ pub(super) fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-/// A socket that its owner alone may connect to, from the first moment on: it gets its name last. A
-/// socket that nobody listens on any more is replaced.
+/// A socket that its owner alone may connect to, from the first moment on, whatever the umask: it is
+/// made in a folder of its own, and gets its name last. A socket that nobody listens on any more is
+/// replaced.
 #[cfg(unix)]
 fn private(path: &Path) -> io::Result<UnixListener> {
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    use std::fs::{self, DirBuilder, Permissions};
+    use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 
     match fs::symlink_metadata(path) {
         Ok(found) if !found.file_type().is_socket() => {
@@ -115,12 +116,45 @@ fn private(path: &Path) -> io::Result<UnixListener> {
         }
         _ => {}
     }
-    let mut new = std::ffi::OsString::from(path);
-    new.push(std::format!(".{}", std::process::id()));
-    let new = PathBuf::from(new);
-    let _ = fs::remove_file(&new);
-    let listener = UnixListener::bind(&new)?;
-    fs::set_permissions(&new, Permissions::from_mode(0o600))?;
-    fs::rename(&new, path)?;
-    Ok(listener)
+    let mut folder = std::ffi::OsString::from(path);
+    folder.push(std::format!(".{}", std::process::id()));
+    let folder = PathBuf::from(folder);
+    let new = folder.join("s");
+    let clear = || {
+        let _ = fs::remove_file(&new);
+        let _ = fs::remove_dir(&folder);
+    };
+    let make = || {
+        DirBuilder::new().mode(0o700).create(&folder)?;
+        let listener = UnixListener::bind(&new)?;
+        fs::set_permissions(&new, Permissions::from_mode(0o600))?;
+        fs::rename(&new, path)?;
+        Ok(listener)
+    };
+    clear();
+    let listener = make();
+    clear();
+    listener
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn socket_is_its_owners_and_nothing_stays_beside_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _inside = runtime.enter();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mqtt.sock");
+        let listener = private(&path).unwrap();
+        assert_eq!(private(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        // nobody listens on it any more
+        let _listener = private(&path).unwrap();
+        let mode = std::fs::symlink_metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -122,9 +122,25 @@ impl Relay {
         }
         self.session.ended(unix_ms());
         self.tell(&end);
-        let all = poll_fn(|cx| self.poll_close(cx));
         // an end that takes nothing is left behind
-        let _ = timeout(LINGER, all).await;
+        let _ = timeout(LINGER, self.close()).await;
+    }
+
+    /// Writes what waits, that too which waits for the store, and closes all ends.
+    async fn close(&mut self) {
+        let mut stored = self.core.keeper.as_ref().map(|keeper| keeper.progress());
+        let mut works = stored.is_some();
+        loop {
+            let mark = tokio::select! {
+                biased;
+                mark = progress(stored.as_mut()), if works => mark,
+                () = poll_fn(|cx| self.poll_close(cx, works)) => return,
+            };
+            match mark {
+                Some(mark) => self.session.reached(mark),
+                None => works = false,
+            }
+        }
     }
 
     fn tell(&self, end: &End) {
@@ -162,24 +178,34 @@ impl Relay {
                 // asked when it is over: much may have come while this waited
                 () = &mut deadline, if waits => {
                     waits = false;
-                    if !self.session.is_new() { continue }
+                    if !self.session.waits_for_answer() { continue }
                     Step::End(End::Silent)
                 }
             };
-            match step {
-                Step::Main => match targets.main.connect().await {
-                    Ok(stream) => self.main = Some(Leg::new(stream)),
-                    Err(error) => return End::NoBroker(error.kind()),
+            let target = match step {
+                Step::Main => &targets.main,
+                Step::Plain => match &targets.plain {
+                    Some(plain) => plain,
+                    None => return End::Left,
                 },
-                Step::Plain => {
-                    let Some(plain) = &targets.plain else { return End::Left };
-                    match plain.connect().await {
-                        Ok(stream) => self.plain = Some(Leg::new(stream)),
-                        Err(error) => return End::NoBroker(error.kind()),
-                    }
-                    self.session.plain_open();
-                }
                 Step::End(end) => return end,
+            };
+            let stream = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return End::Stopped,
+                stream = target.connect() => stream,
+            };
+            let leg = match stream {
+                Ok(stream) => Some(Leg::new(stream)),
+                Err(error) => return End::NoBroker(error.kind()),
+            };
+            if matches!(step, Step::Plain) {
+                self.plain = leg;
+                self.session.plain_open();
+                deadline.set(tokio::time::sleep(CONNECT_PATIENCE));
+                waits = true;
+            } else {
+                self.main = leg;
             }
         }
     }
@@ -373,8 +399,9 @@ impl Relay {
         Ok(moved)
     }
 
-    /// Writes what waits for those ends that still take something, and closes them.
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Writes what waits for those ends that still take something, and closes them: first what waits
+    /// for the store, as long as that works.
+    fn poll_close(&mut self, cx: &mut Context<'_>, works: bool) -> Poll<()> {
         let mut waits = false;
         for side in [Side::Client, Side::Main, Side::Plain] {
             let written = self.poll_write(cx, side);
@@ -383,7 +410,7 @@ impl Relay {
                 Side::Main => &self.session.to_main,
                 Side::Plain => &self.session.to_plain,
             };
-            let left = !outbox.ready().is_empty();
+            let left = !outbox.ready().is_empty() || (works && outbox.waiting() > 0);
             let Some(leg) = self.leg_mut(side) else { continue };
             if written.is_err() {
                 continue;
@@ -400,3 +427,6 @@ async fn progress(stored: Option<&mut watch::Receiver<Mark>>) -> Option<Mark> {
     stored.changed().await.ok()?;
     Some(*stored.borrow_and_update())
 }
+
+#[cfg(test)]
+mod tests;

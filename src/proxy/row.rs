@@ -84,6 +84,7 @@ pub(super) fn read(number: u64, row: &[u8]) -> Option<Row> {
             let packet = reader.0.to_vec();
             let entry = Entry {
                 link,
+                sealed: true,
                 connection: 0,
                 progress: Progress::Sent,
                 done_at: 0,
@@ -106,6 +107,7 @@ mod tests {
     fn rows_say_what_was_stored_and_nothing_when_cut() {
         let entry = Entry {
             link: Link::Tls,
+            sealed: true,
             connection: 7,
             progress: Progress::Sent,
             done_at: 0,

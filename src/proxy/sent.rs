@@ -7,8 +7,9 @@ use std::vec::Vec;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::packet::Publish;
+use super::packet::{Frame, Publish};
 use crate::policy::Link;
+use crate::wire::Reader;
 
 /// Acknowledged messages that are kept for a client whose acknowledgement may not have arrived.
 const MAX_DONE: usize = 1_024;
@@ -63,6 +64,8 @@ pub(super) enum Progress {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) link: Link,
+    /// Whether the packet is sealed; it passed as it was if not.
+    pub(super) sealed: bool,
     /// The connection that it was sent on last; 0 for one before this start, of which the store does
     /// not say whether it was acknowledged.
     pub(super) connection: u64,
@@ -198,6 +201,33 @@ impl Sent {
         }
     }
 
+    /// Forgets what is acknowledged: it does not come again. What has to go is given to `gone`.
+    pub(super) fn forget_done(&mut self, mut gone: impl FnMut(Entry)) {
+        for (id, number) in core::mem::take(&mut self.done) {
+            let done = self.get(id).is_some_and(|entry| entry.progress == Progress::Done);
+            if done {
+                self.remove_use((id, number)).map(&mut gone);
+            }
+        }
+    }
+
+    /// Forgets messages that passed as they were and may not any more, by their topics.
+    pub(super) fn keep_passed(&mut self, may_pass: impl Fn(&str) -> bool) {
+        let mut gone = Vec::new();
+        for (id, (_, entry)) in &self.entries {
+            let topic = || {
+                let frame = Frame::first(&entry.packet, usize::MAX).ok().flatten()?;
+                core::str::from_utf8(Reader(frame.body).lp()?).ok()
+            };
+            if !entry.sealed && !topic().is_some_and(&may_pass) {
+                gone.push(*id);
+            }
+        }
+        for id in gone {
+            self.remove(id);
+        }
+    }
+
     /// Messages that are not acknowledged.
     #[cfg(test)]
     pub(super) fn open(&self) -> usize {
@@ -213,6 +243,7 @@ mod tests {
     fn entry(bytes: usize) -> Entry {
         Entry {
             link: Link::Tcp,
+            sealed: true,
             connection: 0,
             progress: Progress::Sent,
             done_at: 0,

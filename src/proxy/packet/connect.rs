@@ -17,9 +17,9 @@ const WILL: u8 = 0x04;
 const WILL_RETAIN: u8 = 0x20;
 const PASSWORD: u8 = 0x40;
 const USER: u8 = 0x80;
-/// The properties Maximum Packet Size and Authentication Data.
+/// The properties Maximum Packet Size, and Authentication Method and Data.
 const MAX_PACKET: u8 = 0x27;
-const AUTH_DATA: u8 = 0x16;
+const AUTH: [u8; 2] = [0x15, 0x16];
 
 /// The first packet of a client (MQTT 5.0 §3.1). `Debug` prints neither password nor will.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -121,10 +121,12 @@ impl<'a> Connect<'a> {
         self.flags & CLEAN != 0
     }
 
-    /// Whether it has a password, a user name, or data of extended authentication.
+    /// Whether it has a password or a user name, or begins extended authentication, whose data may
+    /// follow in AUTH.
     #[must_use]
     pub fn has_credentials(&self) -> bool {
-        self.flags & (USER | PASSWORD) != 0 || self.properties.get(AUTH_DATA).is_some()
+        self.flags & (USER | PASSWORD) != 0
+            || AUTH.iter().any(|id| self.properties.get(*id).is_some())
     }
 
     /// Bytes of the largest packet that the client takes, if it says so.

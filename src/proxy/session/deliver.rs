@@ -239,8 +239,11 @@ impl Session {
             QoS::AtLeastOnce => Kind::Puback,
             QoS::ExactlyOnce => Kind::Pubrec,
         };
-        // one that the client has taken already goes on to its end
-        if kind == Kind::Pubrec && !client.held.contains(&publish.id) {
+        // one that the client has taken already goes on to its end; one that it took before a
+        // restart of the proxy is known by the replay state alone
+        let taken = client.held.contains(&publish.id)
+            || (self.resumes && publish.dup() && matches!(reason, "Duplicate" | "TooOld"));
+        if kind == Kind::Pubrec && !taken {
             client.swallowed.insert(publish.id);
         }
         packet::acknowledge(kind, publish.id, 0, self.version, self.to_main.end());

@@ -293,9 +293,10 @@ impl Session {
         self.stage == Stage::Connecting && !matches!(kind, Kind::Auth | Kind::Disconnect)
     }
 
-    /// Whether the client has to say CONNECT, or the broker to answer it.
-    pub(super) const fn is_new(&self) -> bool {
+    /// Whether the client has to say CONNECT, or a broker to answer one.
+    pub(super) const fn waits_for_answer(&self) -> bool {
         matches!(self.stage, Stage::New | Stage::Connecting)
+            || matches!(self.plain.stage, PlainStage::Connecting)
     }
 
     /// Whether the broker has to answer.
@@ -357,7 +358,7 @@ impl Session {
             }
             Kind::Pubrel => return self.release(client, frame),
             Kind::Subscribe => self.subscribe(client, frame)?,
-            Kind::Disconnect => self.leave(frame),
+            Kind::Disconnect => self.leave(client, frame),
             Kind::Pingreq | Kind::Unsubscribe | Kind::Auth => self.to_main.put(frame.bytes),
             Kind::Connect | Kind::Connack | Kind::Suback | Kind::Unsuback | Kind::Pingresp => {
                 return Err(self.bad_client(Ended::UnexpectedPacket(frame.kind)));
@@ -380,7 +381,9 @@ impl Session {
         }
     }
 
-    fn leave(&mut self, frame: &Frame<'_>) {
+    fn leave(&mut self, client: &mut Client, frame: &Frame<'_>) {
+        // who leaves in good order has heard of what was acknowledged
+        client.sent.forget_done(|gone| self.forget(Some(gone)));
         self.to_main.put(frame.bytes);
         if self.plain.stage == PlainStage::Running {
             self.to_plain.put(&[0xE0, 0]);

@@ -7,6 +7,8 @@ use crate::proxy::keeper::Mark;
 
 /// Room that is kept when everything is sent: more is given back.
 const KEPT: usize = 4 << 10;
+/// Written bytes that are kept at most before those that wait, if these are fewer.
+const MAX_WRITTEN: usize = 64 << 10;
 
 /// What is to be written to one end, in order.
 #[derive(Debug, Default)]
@@ -55,6 +57,7 @@ impl Outbox {
     pub(in crate::proxy) fn wrote(&mut self, len: usize) {
         self.written = self.written.saturating_add(len);
         if self.written < self.bytes.len() {
+            self.forget_written();
             return;
         }
         self.bytes.clear();
@@ -63,6 +66,19 @@ impl Outbox {
         for (end, _) in &mut self.gates {
             *end = 0;
         }
+    }
+
+    /// Gives up what was written. An end that always has something waiting never empties: without
+    /// this everything that it was ever sent would stay.
+    fn forget_written(&mut self) {
+        if self.written < MAX_WRITTEN.max(self.waiting()) {
+            return;
+        }
+        self.bytes.drain(..self.written);
+        for (end, _) in &mut self.gates {
+            *end = end.saturating_sub(self.written);
+        }
+        self.written = 0;
     }
 }
 
@@ -89,6 +105,23 @@ mod tests {
         assert_eq!(outbox.ready(), b"e");
         outbox.wrote(1);
         assert_eq!(outbox.waiting(), 0);
+    }
+
+    #[test]
+    fn an_end_that_never_catches_up_keeps_what_waits_alone() {
+        let mut outbox = Outbox::default();
+        outbox.put(&[7; 1_000]);
+        for number in 1..=2_000 {
+            outbox.wait_for(Mark::of(number));
+            outbox.put(&[u8::try_from(number % 251).unwrap(); 1_000]);
+            assert_eq!(outbox.ready().len(), 1_000);
+            outbox.wrote(1_000);
+            assert_eq!((outbox.ready().len(), outbox.waiting()), (0, 1_000));
+            outbox.reached(Mark::of(number));
+            let expected = u8::try_from(number % 251).unwrap();
+            assert!(outbox.ready().iter().all(|byte| *byte == expected), "{number}");
+        }
+        assert!(outbox.bytes.len() <= 2 * MAX_WRITTEN, "{}", outbox.bytes.len());
     }
 
     #[test]

@@ -113,7 +113,8 @@ impl Session {
     // SPEC §2, "is resent as its stored sealed bytes"
     fn repeated(&self, client: &Client, message: &Message<'_>) -> Option<Link> {
         let entry = client.sent.get(message.publish.id)?;
-        let open = !self.clean && entry.is_open_since_before(self.number);
+        let resumed = !self.clean && self.resumes;
+        let open = resumed && entry.is_open_since_before(self.number);
         let now = self.now.unwrap_or_default();
         let again = message.publish.dup() && entry.may_come_again(self.number, now);
         let says = again || open;
@@ -307,6 +308,7 @@ impl Session {
         let id = message.publish.id;
         let mut entry = Entry {
             link,
+            sealed: true,
             connection: self.number,
             progress: Progress::Sent,
             done_at: 0,
@@ -314,7 +316,9 @@ impl Session {
             packet,
             row: None,
         };
-        if let Some(keeper) = &self.core.keeper {
+        // one without an ID cannot come back and send it again
+        let keeper = self.core.keeper.as_ref().filter(|_| !self.client_id.is_empty());
+        if let Some(keeper) = keeper {
             let (row, mark) = keeper.put(row::message(&self.client_id, id, &entry));
             entry.row = Some(row);
             match self.side(link) {
@@ -393,6 +397,7 @@ impl Session {
     ) {
         let entry = Entry {
             link,
+            sealed: false,
             connection: self.number,
             progress: Progress::Sent,
             done_at: 0,

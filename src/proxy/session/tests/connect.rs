@@ -112,6 +112,16 @@ fn credentials_never_go_over_plain_tcp_unless_that_is_said() {
 }
 
 #[test]
+fn extended_authentication_is_refused_in_clear_before_it_begins() {
+    // a method alone: the data would follow in AUTH
+    for props in [[vec![0x15], lp(b"x")].concat(), [vec![0x16], lp(b"x")].concat()] {
+        let mut rig = Rig::new(POLICY, Version::V5);
+        let sent = connect(Version::V5, "pump", true, &props);
+        assert_eq!(rig.give(Side::Client, &sent), Err(Ended::Credentials));
+    }
+}
+
+#[test]
 fn limit_for_packets_is_raised_to_the_broker_and_lowered_to_the_client() {
     let mut rig = Rig::new(POLICY, Version::V5);
     let out =

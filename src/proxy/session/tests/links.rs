@@ -298,6 +298,35 @@ fn rules_that_a_proxy_cannot_follow_are_refused_by_name() {
 }
 
 #[test]
+fn message_that_passed_is_not_sent_again_in_clear_once_its_rule_seals() {
+    let open_rule = "topics = [\"open/#\"]\npayload = \"clear\"";
+    let after = BOTH.replace(open_rule, "topics = [\"open/#\"]\npayload = \"sealed\"");
+    let mut rig = running(V4, &[]);
+    rig.client(&publish(V4, 2, "open/a", 5, &[], b"27"));
+    rig.client(&publish(V4, 4, "open/a", 6, &[], b"28"));
+    rig.plain(&ack(PUBREC, 6));
+    rig.core.replace(config(&after, 7, Links::Both)).unwrap();
+    reconnect(&mut rig);
+    let again = publish(V4, 10, "open/a", 5, &[], b"27");
+    assert_eq!(rig.client(&again).left, again.len());
+    open(&mut rig, &[]);
+    let out = rig.client(&again);
+    assert_eq!(Peer::new(&after).open(&out.plain, V4).0, b"27");
+    assert!(rig.client(&ack(PUBREL, 6)).plain.is_empty());
+}
+
+#[test]
+fn plain_broker_has_to_answer_in_time() {
+    let mut rig = rig(V4);
+    assert!(!rig.session.waits_for_answer());
+    rig.client(&publish(V4, 0, "open/a", 0, &[], b"27"));
+    rig.session.plain_open();
+    assert!(rig.session.waits_for_answer());
+    rig.plain(&connack(V4, false, &[]));
+    assert!(!rig.session.waits_for_answer());
+}
+
+#[test]
 fn rule_that_is_replaced_moves_its_messages_to_the_other_link() {
     let before = "[[rule]]\ntopics = [\"a\"]\npayload = \"sealed\"\n";
     let after = "[[rule]]\ntopics = [\"a\"]\npayload = \"sealed\"\ntransport = \"tcp\"\n";

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::proxy::row::{self, Row};
 use crate::store::outbox_file::OutboxFile;
 
 const V4: Version = Version::V311;
@@ -105,6 +106,85 @@ fn message_that_was_not_acknowledged_comes_again_after_a_restart() {
 }
 
 #[test]
+fn release_reaches_a_client_that_took_the_message_before_a_restart() {
+    for clean in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let sealed = Peer::new(POLICY).seal("s/a", b"27");
+        let mut rig = start(&path);
+        assert!(!bring(&mut rig, 4, 9, &sealed).client.is_empty());
+        rig.client(&ack(PUBREC, 9));
+        settle(&mut rig);
+        end(&rig, clean);
+        let mut rig = start(&path);
+        // the broker did not get PUBREC; the client waits for PUBREL, and delivers then
+        assert_eq!(bring(&mut rig, 12, 9, &sealed), Out::to_main(&ack(PUBREC, 9)), "{clean}");
+        assert_eq!(rig.broker(&ack(PUBREL, 9)), Out::to_client(&ack(PUBREL, 9)), "{clean}");
+        end(&rig, clean);
+    }
+}
+
+#[test]
+fn new_message_after_a_restart_is_no_repetition_of_one_like_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let message = publish(V4, 2, "s/a", 9, &[], b"27");
+    let mut rig = start(&path);
+    rig.client(&message);
+    let first = settle(&mut rig).main;
+    rig.broker(&ack(PUBACK, 9));
+    end(&rig, true);
+    let mut rig = start(&path);
+    // its ID is free again, and this is another message of the same contents
+    let now = rig.client(&message).main;
+    assert_ne!([now, settle(&mut rig).main].concat(), first);
+    end(&rig, true);
+}
+
+#[test]
+fn client_that_leaves_in_good_order_leaves_no_acknowledged_message_in_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut rig = start(&path);
+    for id in [8, 9] {
+        rig.client(&publish(V4, 2, "s/a", id, &[], b"27"));
+    }
+    settle(&mut rig);
+    rig.broker(&ack(PUBACK, 9));
+    rig.client(&[0xE0, 0]);
+    end(&rig, true);
+    let store = OutboxFile::open(&path).unwrap();
+    let rows = store.rows().unwrap();
+    let ids: Vec<_> = rows
+        .iter()
+        .filter_map(|(_, row)| match row::read(0, row) {
+            Some(Row::Message(_, id, _)) => Some(id),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ids, [8]);
+}
+
+#[test]
+fn client_that_was_refused_is_not_served_at_its_next_attempt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut rig = start(&path);
+    let sealed = Peer::new(POLICY).seal("s/a", b"27");
+    bring(&mut rig, 2, 9, &sealed);
+    end(&rig, true);
+    let store = OutboxFile::open(&path).unwrap();
+    let weaker = POLICY.replacen("sealed", "clear", 1);
+    let mut rig = Rig::with(&weaker, V4, Links::Tcp, |options| options.store(store));
+    for _ in 0..2 {
+        rig.renew();
+        let refused = rig.give(Side::Client, &connect(V4, "pump", false, &[]));
+        assert!(matches!(refused, Err(Ended::Client(_))), "{refused:?}");
+    }
+    end(&rig, true);
+}
+
+#[test]
 fn client_without_a_name_leaves_nothing_in_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
@@ -113,5 +193,13 @@ fn client_without_a_name_leaves_nothing_in_the_store() {
     let sealed = Peer::new(POLICY).seal("s/a", b"27");
     let out = rig.broker(&publish(V4, 0, "s/a", 0, &[], &sealed));
     assert_eq!(out, Out::to_client(&publish(V4, 0, "s/a", 0, &[], b"27")));
+    // nobody can send it again
+    assert!(!rig.client(&publish(V4, 2, "s/a", 1, &[], b"27")).main.is_empty());
     end(&rig, true);
+    let store = OutboxFile::open(&path).unwrap();
+    let nameless = |row: &[u8]| match row::read(0, row) {
+        Some(Row::Message(id, ..) | Row::Replay(id, ..)) => id.is_empty(),
+        _ => false,
+    };
+    assert!(!store.rows().unwrap().iter().any(|(_, row)| nameless(row)));
 }
