@@ -29,8 +29,6 @@ use super::target::Target;
 const READ: usize = 64 << 10;
 /// Bytes that wait for one end; beyond, the other end is not read.
 const BACKLOG: usize = 256 << 10;
-/// Beyond that and two packets, the connection ends: who sends without reading gets no more memory.
-const MAX_BACKLOG: usize = 4 << 20;
 /// A CONNECT has to be there by then, and the broker's answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(20);
 /// What waits when a connection ends is written within this time.
@@ -63,8 +61,6 @@ pub(super) enum End {
     NoBroker(io::ErrorKind),
     /// Nothing came in time.
     Silent,
-    /// An end takes nothing, and too much waits for it.
-    Backlog(Side),
     /// The store cannot be written.
     Store,
     /// The proxy stops.
@@ -151,7 +147,6 @@ impl Relay {
                 self.core.meters.broker_failures.add(1);
                 tracing::warn!(client_id, %error, "the broker cannot be reached");
             }
-            End::Backlog(side) => tracing::warn!(client_id, ?side, "an end takes nothing"),
             End::Store => tracing::error!(client_id, "the store cannot be written"),
             End::Closed(side) => tracing::debug!(client_id, ?side, "an end closed the connection"),
             End::Failed(side, error) => tracing::debug!(client_id, ?side, %error, "an end failed"),
@@ -341,7 +336,6 @@ impl Relay {
         if let Some(leg) = self.leg_mut(side) {
             leg.inbox = inbox;
         }
-        self.check_backlog()?;
         Ok(taken.bytes > 0)
     }
 
@@ -358,16 +352,7 @@ impl Relay {
         if let Some(leg) = self.leg_mut(side).filter(|_| !rest.is_empty()) {
             leg.inbox.extend_from_slice(rest);
         }
-        self.check_backlog()
-    }
-
-    fn check_backlog(&self) -> Result<(), End> {
-        let packets = self.core.settings.max_packet.saturating_mul(2);
-        let max = MAX_BACKLOG.saturating_add(packets);
-        let Session { to_client, to_main, to_plain, .. } = &self.session;
-        let sides = [(Side::Client, to_client), (Side::Main, to_main), (Side::Plain, to_plain)];
-        let over = sides.into_iter().find(|(_, outbox)| outbox.waiting() > max);
-        over.map_or(Ok(()), |(side, _)| Err(End::Backlog(side)))
+        Ok(())
     }
 
     /// Writes what waits for `side`. Whether anything was.

@@ -7,7 +7,7 @@ use std::vec::Vec;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::packet::{Frame, Publish};
+use super::packet::{Frame, Publish, Version};
 use crate::policy::Link;
 use crate::wire::Reader;
 
@@ -32,8 +32,10 @@ pub(super) type Digest = u128;
 
 impl DigestKey {
     /// Of topic, payload, properties, and what of the flags belongs to the message.
-    pub(super) fn digest(self, topic: &str, publish: &Publish<'_>) -> Digest {
+    pub(super) fn digest(self, version: Version, topic: &str, publish: &Publish<'_>) -> Digest {
         let mut hasher = SipHasher13::new_with_key(&self.0);
+        // a packet of one version is none of another
+        hasher.write_u8(version.is_5().into());
         hasher.write_u8(publish.flags & 0b0111);
         hasher.write_usize(topic.len());
         hasher.write(topic.as_bytes());

@@ -26,6 +26,9 @@ const TICK: Duration = Duration::from_millis(100);
 const REPORT: Duration = Duration::from_secs(1);
 /// Updates that are stored with one write.
 const BATCH: usize = 256;
+/// Challenges that are told between two reports. Of more, which anybody can bring about who has
+/// recorded one, devices are answered all the same.
+const MAX_ASKED: u32 = 100;
 /// Answers that wait to be sent, some 4 MiB of them: a whole fleet asks at once when a broker is back.
 /// A device whose answer is let go asks again.
 const MAX_ANSWERS: usize = 16_384;
@@ -49,6 +52,8 @@ pub struct Authority<V> {
     answered: bool,
     told: VecDeque<Event>,
     ignored: u64,
+    /// Challenges since the last report.
+    asked: u32,
     reported: Instant,
     settled: bool,
     /// Whether it was told that the updates are ahead of the clock.
@@ -124,6 +129,7 @@ impl Setup {
             answered: false,
             told: VecDeque::new(),
             ignored: 0,
+            asked: 0,
             reported: Instant::now(),
             settled: false,
             is_ahead: false,
@@ -222,7 +228,8 @@ impl<V> Authority<V> {
         self.told.extend(match heard {
             Ok(Heard::Challenge { answer, device, broker }) if self.answers.len() < MAX_ANSWERS => {
                 self.answers.push_back(answer);
-                Some(Event::Answered { device, broker })
+                self.asked = self.asked.saturating_add(1);
+                (self.asked <= MAX_ASKED).then_some(Event::Answered { device, broker })
             }
             Ok(Heard::Seen { device, broker }) => Some(Event::Seen { device, broker }),
             Ok(Heard::Acknowledged { device, serial }) => {
@@ -309,9 +316,13 @@ impl<V> Authority<V> {
     }
 
     fn report(&mut self) {
-        if self.ignored > 0 && self.reported.elapsed() >= REPORT {
+        if self.reported.elapsed() >= REPORT {
             self.reported = Instant::now();
-            self.told.push_back(Event::Ignored { count: core::mem::take(&mut self.ignored) });
+            self.asked = 0;
+            if self.ignored > 0 {
+                let count = core::mem::take(&mut self.ignored);
+                self.told.push_back(Event::Ignored { count });
+            }
         }
         let settled = self.fleet.is_settled();
         if settled && !self.settled {

@@ -151,6 +151,7 @@ impl Session {
         self.plain.in_flight = self.plain.in_flight.saturating_sub(1);
         if let Some(packet) = self.plain.queued.pop_front() {
             self.plain.in_flight = self.plain.in_flight.saturating_add(1);
+            self.plain.queued_bytes = self.plain.queued_bytes.saturating_sub(packet.len());
             self.to_plain.put(&packet);
         }
     }

@@ -38,6 +38,8 @@ pub(in crate::proxy) enum Ended {
     },
     /// More waits for the plain link than is kept.
     PlainQueue,
+    /// More waits for an end than is kept: it takes too little.
+    Backlog(Side),
     /// What a client needs cannot be had.
     Client(ClientError),
 }
@@ -57,6 +59,7 @@ impl Ended {
             | Self::Will(_)
             | Self::Seal(_)
             | Self::PlainRefused { .. }
+            | Self::Backlog(_)
             | Self::Client(_) => 0x83,
         }
     }
@@ -91,6 +94,9 @@ impl fmt::Display for Ended {
                 write!(f, "the broker refuses the plain link, with code {reason}")
             }
             Self::PlainQueue => f.write_str("too much waits for the plain link"),
+            Self::Backlog(side) => {
+                write!(f, "too much waits for an end ({side:?}) that takes little")
+            }
             Self::Client(ClientError::NoEntropy(error)) => error.fmt(f),
             Self::Client(ClientError::Restore(error)) => error.fmt(f),
         }

@@ -34,8 +34,11 @@ const PAYLOAD_IDS: [u8; 5] = [0x01, 0x03, 0x08, 0x09, 0x26];
 const ALIAS: u8 = 0x23;
 /// A sign of life.
 const PINGREQ: [u8; 2] = [0xC0, 0];
-/// Messages that wait for room in the plain link's window: more end the connection.
-const MAX_QUEUED: usize = 1_024;
+/// Bytes of messages that wait for room in the plain link's window, beyond the largest packet: more
+/// end the connection.
+const MAX_QUEUED: usize = 32 << 20;
+/// Bytes that wait for one end, beyond two packets: more end the connection.
+const MAX_WAITING: usize = 4 << 20;
 
 /// Bytes of the largest first packet: all texts of a CONNECT at their longest, and as much again for
 /// user properties. Who has not said CONNECT gets no more memory.
@@ -120,6 +123,7 @@ struct Plain {
     /// Messages of `QoS` 1 and 2 that are not acknowledged, and those that wait until some are.
     in_flight: usize,
     queued: VecDeque<Vec<u8>>,
+    queued_bytes: usize,
 }
 
 /// Whether a packet was dealt with, or waits for the other link.
@@ -194,6 +198,7 @@ impl Session {
                 heard: None,
                 in_flight: 0,
                 queued: VecDeque::new(),
+                queued_bytes: 0,
             },
             limits: Limits::default(),
             told_max: None,
@@ -254,6 +259,8 @@ impl Session {
             if side == Side::Client {
                 self.live(frame.kind);
             }
+            // a few bytes may stand for many, as an alias does
+            self.check_waiting()?;
             taken.bytes = taken.bytes.saturating_add(frame.bytes.len());
             taken.packets = taken.packets.saturating_add(1);
             if client.is_none() && self.client.is_some() {
@@ -270,6 +277,19 @@ impl Session {
         }
     }
 
+    /// Whether an end takes too little of what there is for it.
+    fn check_waiting(&self) -> Result<(), Ended> {
+        let packets = self.core.settings.max_packet.saturating_mul(2);
+        let max = MAX_WAITING.saturating_add(packets);
+        let sides = [
+            (Side::Client, &self.to_client),
+            (Side::Main, &self.to_main),
+            (Side::Plain, &self.to_plain),
+        ];
+        let over = sides.into_iter().find(|(_, outbox)| outbox.waiting() > max);
+        over.map_or(Ok(()), |(side, _)| Err(Ended::Backlog(side)))
+    }
+
     /// Bytes of the largest packet that is waited for.
     fn max_packet(&self) -> usize {
         let max = self.core.settings.max_packet;
@@ -283,7 +303,7 @@ impl Session {
                 self.stage != Stage::Over
                     && !matches!(self.plain.stage, PlainStage::Wanted | PlainStage::Connecting)
             }
-            Side::Main | Side::Plain => self.stage != Stage::New,
+            Side::Main | Side::Plain => !matches!(self.stage, Stage::New | Stage::Over),
         }
     }
 

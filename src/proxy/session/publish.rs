@@ -46,7 +46,11 @@ impl Session {
                 frame,
                 topic: &name,
                 alias,
-                digest: if publish.id == 0 { 0 } else { digest.digest(&name, &publish) },
+                digest: if publish.id == 0 {
+                    0
+                } else {
+                    digest.digest(self.version, &name, &publish)
+                },
                 rule: self.rule_of(&in_force, &name, 0),
             };
             self.send(client, &in_force, &message)
@@ -169,7 +173,7 @@ impl Session {
             Ok(sealed) if sealed.sealed.is_some() => {
                 self.send_sealed(client, in_force, message, &outgoing, &sealed, &payload)
             }
-            Ok(sealed) => self.pass(client, in_force, message, sealed.link),
+            Ok(sealed) => self.pass(client, in_force, message, &outgoing, &sealed),
             Err(error) => self.refuse_publish(client, in_force, message, Refusal::Seal(error)),
         };
         self.done_with(payload);
@@ -290,9 +294,10 @@ impl Session {
             self.to_plain.put(packet);
             return Ok(());
         }
-        if self.plain.queued.len() >= MAX_QUEUED {
+        if self.plain.queued_bytes.saturating_add(packet.len()) > MAX_QUEUED {
             return Err(self.bad_client(Ended::PlainQueue));
         }
+        self.plain.queued_bytes = self.plain.queued_bytes.saturating_add(packet.len());
         self.plain.queued.push_back(packet.to_vec());
         Ok(())
     }
@@ -336,16 +341,18 @@ impl Session {
         }
     }
 
-    /// Passes a message as it is.
+    /// Passes a message as it is; a deletion on a sealed topic without the properties that its rule
+    /// hides.
     fn pass(
         &mut self,
         client: &mut Client,
         in_force: &InForce,
         message: &Message<'_>,
-        link: Link,
+        outgoing: &Outgoing<'_>,
+        sealed: &Sealed,
     ) -> Result<(), Ended> {
         let publish = message.publish;
-        let side = self.side(link);
+        let side = self.side(sealed.link);
         let meter = in_force.meters.get(message.rule);
         meter.clear_out.add(1);
         meter.clear_bytes.add(length(publish.payload));
@@ -362,14 +369,19 @@ impl Session {
             Some(_) if side == Side::Plain => false,
             Some(alias) => !(self.tell(alias, message.topic)? && publish.topic.is_empty()),
         };
-        if whole && side == Side::Main {
+        let hidden = outgoing.properties.iter().any(|property| !sealed.keeps(property));
+        if whole && !hidden && side == Side::Main {
             self.to_main.put(message.frame.bytes);
             return Ok(());
         }
         let kept = message.alias.is_some() && side == Side::Main;
         let mut properties = Vec::new();
-        for setting in publish.properties.iter().filter(|setting| kept || setting.id != ALIAS) {
+        let stays = |id: u8| (kept || id != ALIAS) && !(hidden && PAYLOAD_IDS.contains(&id));
+        for setting in publish.properties.iter().filter(|setting| stays(setting.id)) {
             properties.extend_from_slice(setting.raw);
+        }
+        for property in outgoing.properties.iter().filter(|p| hidden && sealed.keeps(p)) {
+            write_property(property, &mut properties);
         }
         let draft = Draft {
             version: self.version,
@@ -381,7 +393,7 @@ impl Session {
         if side == Side::Plain && publish.qos != QoS::AtMostOnce {
             let mut packet = Vec::with_capacity(draft.len(publish.payload.len()));
             draft.write(publish.payload, &mut packet);
-            self.keep_unsealed(client, message, link, packet);
+            self.keep_unsealed(client, message, sealed.link, packet);
         }
         self.write(side, &draft, publish.payload, publish.qos)
     }

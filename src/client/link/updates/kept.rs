@@ -50,8 +50,13 @@ impl Kept {
         if self.copies.iter().any(is_same) {
             return Vec::new();
         }
+        let bytes = size(received);
+        if bytes > MAX_BYTES {
+            // the others stay: anybody can send one of these
+            return Vec::from([copied(received)]);
+        }
         let until = now.checked_add(PATIENCE);
-        let copy = Copy { bytes: size(received), until, received: copied(received) };
+        let copy = Copy { bytes, until, received: copied(received) };
         self.put_back(copy);
         let mut gone = Vec::new();
         while self.copies.len() > MAX_COPIES || self.bytes > MAX_BYTES {
@@ -159,9 +164,9 @@ mod tests {
         assert_eq!(keep(&mut kept, 0, 500_000), NONE);
         assert_eq!(keep(&mut kept, 1, 500_000), NONE);
         assert_eq!(keep(&mut kept, 2, 600_000), [0, 1]);
-        assert_eq!(keep(&mut kept, 3, 2_000_000), [2, 3]);
-        // what went makes room again
-        assert_eq!(keep(&mut kept, 4, 1_000_000), NONE);
+        // one that is too large on its own takes no other with it
+        assert_eq!(keep(&mut kept, 3, 2_000_000), [3]);
+        assert_eq!(keep(&mut kept, 4, 1_000_000), [2]);
     }
 
     #[test]

@@ -338,3 +338,17 @@ fn rule_that_is_replaced_moves_its_messages_to_the_other_link() {
     let out = rig.client(&message);
     assert_eq!((out.left, rig.session.wants_plain()), (message.len(), true));
 }
+
+#[test]
+fn what_waits_for_an_end_is_bounded_whatever_a_few_bytes_stand_for() {
+    let mut rig = Rig::with(BOTH, Version::V5, Links::Both, |options| options.max_packet(1 << 17));
+    rig.client(&connect(Version::V5, "pump", true, &[]));
+    rig.broker(&connack(Version::V5, false, &[0x22, 0, 9]));
+    let topic = std::format!("open/{}", "a".repeat(60_000));
+    rig.client(&publish(Version::V5, 0, &topic, 0, &[0x23, 0, 1], b""));
+    open(&mut rig, &[]);
+    rig.client(&publish(Version::V5, 0, &topic, 0, &[0x23, 0, 1], b""));
+    let many = publish(Version::V5, 0, "", 0, &[0x23, 0, 1], b"").repeat(1_000);
+    assert_eq!(rig.give(Side::Client, &many), Err(Ended::Backlog(Side::Plain)));
+    assert!(rig.session.to_plain.waiting() < 5 << 20);
+}

@@ -227,3 +227,22 @@ fn malformed_packet_of_version_5_is_answered_by_disconnect() {
     assert_eq!(rig.session.to_client.ready(), [0xE0, 2, 0x81, 0]);
     assert!(rig.session.is_over());
 }
+
+#[test]
+fn deletion_on_a_sealed_topic_takes_no_hidden_property_along() {
+    let props = [vec![2, 0, 0, 0, 9, 3], lp(b"text"), vec![0x26], lp(b"k"), lp(b"v")].concat();
+    let mut rig = Rig::connected(POLICY, Version::V5);
+    let out = rig.client(&publish(Version::V5, 3, "s/a", 9, &props, b""));
+    assert_eq!(out, Out::to_main(&publish(Version::V5, 3, "s/a", 9, &[2, 0, 0, 0, 9], b"")));
+}
+
+#[test]
+fn packet_of_another_version_is_no_repetition() {
+    let mut rig = Rig::connected(POLICY, Version::V311);
+    let first = rig.client(&publish(Version::V311, 2, "s/a", 9, &[], b"27")).main;
+    rig.version = Version::V5;
+    rig.connect("pump", true);
+    let again = rig.client(&publish(Version::V5, 10, "s/a", 9, &[], b"27")).main;
+    assert_ne!(publish_of(&again, Version::V5).payload, publish_of(&first, Version::V311).payload);
+    assert_eq!(Peer::new(POLICY).open(&again, Version::V5).0, b"27");
+}
