@@ -73,9 +73,19 @@ fn throughput(broker: &Running, proxy: &Running) {
         }
     }
     let [direct, through] = rates.map(|mut rates| spread(&mut rates));
-    println!("messages/s direct     min {:.0} median {:.0} max {:.0}", direct.0, direct.1, direct.2);
-    println!("messages/s by proxy   min {:.0} median {:.0} max {:.0}", through.0, through.1, through.2);
-    println!("ratio of the medians  {:.3}, of the best {:.3}", through.1 / direct.1, through.2 / direct.2);
+    println!(
+        "messages/s direct     min {:.0} median {:.0} max {:.0}",
+        direct.0, direct.1, direct.2
+    );
+    println!(
+        "messages/s by proxy   min {:.0} median {:.0} max {:.0}",
+        through.0, through.1, through.2
+    );
+    println!(
+        "ratio of the medians  {:.3}, of the best {:.3}",
+        through.1 / direct.1,
+        through.2 / direct.2
+    );
     let spent = spread(&mut spent);
     println!("proxy CPU us/message  min {:.2} median {:.2} max {:.2}", spent.0, spent.1, spent.2);
 }
@@ -131,7 +141,10 @@ fn latency(broker: &Running, proxy: &Running) {
         times.sort_by(f64::total_cmp);
         let mean = times.iter().sum::<f64>() / 10_000.0;
         let name = if port == proxy.port { "by proxy twice" } else { "direct" };
-        println!("latency us {name:15} mean {mean:.0} median {:.0} p99 {:.0}", times[5_000], times[9_900]);
+        println!(
+            "latency us {name:15} mean {mean:.0} median {:.0} p99 {:.0}",
+            times[5_000], times[9_900]
+        );
     }
 }
 
@@ -244,8 +257,11 @@ fn mosquitto(folder: &Path) -> Running {
 
 fn proxy(binary: &Path, folder: &Path, broker: u16) -> Running {
     let (port, policy, keys) = (free_port(), folder.join("policy.toml"), folder.join("keys.toml"));
-    fs::write(&policy, "[[rule]]\ntopics = [\"#\"]\npayload = \"sealed\"\nsuite = \"aes-256-gcm\"\n")
-        .expect("a policy");
+    fs::write(
+        &policy,
+        "[[rule]]\ntopics = [\"#\"]\npayload = \"sealed\"\nsuite = \"aes-256-gcm\"\n",
+    )
+    .expect("a policy");
     let made = Command::new(binary).args(["keygen", "bench", "--out"]).arg(&keys).output();
     assert!(made.expect("keygen").status.success());
     let child = Command::new(binary)
