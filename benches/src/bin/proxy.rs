@@ -68,7 +68,9 @@ fn throughput(broker: &Running, proxy: &Running) {
             let rate = flood(port, broker.port);
             rates.push(rate);
             if port == proxy.port {
-                spent.push((cpu(proxy) - before).as_secs_f64() * 1e6 / f64::from(MESSAGES));
+                spent.push(
+                    cpu(proxy).saturating_sub(before).as_secs_f64() * 1e6 / f64::from(MESSAGES),
+                );
             }
         }
     }
@@ -213,7 +215,7 @@ struct Packets {
 impl Packets {
     /// Reads once; returns how many packets of this kind were completed.
     fn read(&mut self, stream: &mut TcpStream, kind: u8) -> u32 {
-        let mut buffer = [0; 65_536];
+        let mut buffer = vec![0; 65_536];
         let len = stream.read(&mut buffer).expect("bytes");
         assert!(len > 0, "the connection was closed");
         self.bytes.extend_from_slice(&buffer[..len]);
