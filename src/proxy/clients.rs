@@ -19,6 +19,9 @@ use crate::topic::TopicName;
 
 /// Clients that are kept without a connection; of more, those that left first are forgotten.
 const MAX_KEPT: usize = 4_096;
+/// Clients of which only the store knows; of more, those whose last row is the oldest are forgotten
+/// there, too. Programs without a client ID of their own take another one each time.
+const MAX_STORED: usize = 16_384;
 
 /// One MQTT client.
 pub(super) struct Client {
@@ -39,6 +42,26 @@ pub(super) struct Client {
 pub(super) struct Stored {
     pub(super) sent: Sent,
     pub(super) rows: HashMap<RowKey, (u64, Vec<u8>)>,
+}
+
+impl Stored {
+    /// The numbers of all rows.
+    fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.rows.values().map(|(number, _)| *number).chain(self.sent.rows())
+    }
+}
+
+/// Forgets those clients of which there are too many, the oldest first; the rows to delete.
+fn trim(stored: &mut HashMap<String, Stored>) -> Vec<u64> {
+    let more = stored.len().saturating_sub(MAX_STORED);
+    if more == 0 {
+        return Vec::new();
+    }
+    let mut ages: Vec<_> =
+        stored.iter().map(|(id, stored)| (stored.numbers().max(), id.clone())).collect();
+    ages.sort_unstable();
+    let gone = ages.iter().take(more).filter_map(|(_, id)| stored.remove(id));
+    gone.flat_map(|stored| stored.numbers().collect::<Vec<_>>()).collect()
 }
 
 /// Replay state in the store.
@@ -166,6 +189,14 @@ impl fmt::Debug for Client {
 /// A client as connections share it.
 pub(super) type Shared = Arc<Mutex<Client>>;
 
+/// Deletes rows of clients that are forgotten.
+fn forget(keeper: Option<&Arc<Keeper>>, rows: Vec<u64>) {
+    if let Some(keeper) = keeper.filter(|_| !rows.is_empty()) {
+        tracing::warn!(rows = rows.len(), "the store forgets clients that were away for longest");
+        keeper.write(Vec::new(), rows);
+    }
+}
+
 /// All clients.
 #[derive(Default)]
 pub(super) struct Clients(Mutex<Known>);
@@ -184,7 +215,8 @@ struct Known {
 
 impl Clients {
     /// None yet; of some a store holds something already.
-    pub(super) fn new(stored: HashMap<String, Stored>, keeper: Option<Arc<Keeper>>) -> Self {
+    pub(super) fn new(mut stored: HashMap<String, Stored>, keeper: Option<Arc<Keeper>>) -> Self {
+        forget(keeper.as_ref(), trim(&mut stored));
         Self(Mutex::new(Known { stored, keeper, ..Known::default() }))
     }
 
@@ -271,6 +303,7 @@ impl Known {
             };
             if let Some(stored) = lock(&client).stop() {
                 self.stored.insert(id, stored);
+                forget(self.keeper.as_ref(), trim(&mut self.stored));
             }
         }
     }
@@ -279,4 +312,28 @@ impl Known {
 /// Holds a client for as long as bytes of it are dealt with.
 pub(super) fn hold(client: &Shared) -> MutexGuard<'_, Client> {
     lock(client)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+    use std::vec;
+
+    #[test]
+    fn clients_that_were_away_for_longest_are_forgotten_with_their_rows() {
+        let mut stored = HashMap::new();
+        for number in 0..u64::try_from(MAX_STORED).unwrap() + 3 {
+            let mut client = Stored::default();
+            client.rows.insert(RowKey::new([0; 17]), (number, vec![1]));
+            client.rows.insert(RowKey::new([1; 17]), (number + 1_000_000, vec![1]));
+            stored.insert(number.to_string(), client);
+        }
+        let mut rows = trim(&mut stored);
+        rows.sort_unstable();
+        assert_eq!(rows, [0, 1, 2, 1_000_000, 1_000_001, 1_000_002]);
+        assert_eq!(stored.len(), MAX_STORED);
+        assert!(!stored.contains_key("2") && stored.contains_key("3"));
+        assert!(trim(&mut stored).is_empty());
+    }
 }

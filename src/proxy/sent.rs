@@ -230,6 +230,11 @@ impl Sent {
         }
     }
 
+    /// The numbers of the rows in the store.
+    pub(super) fn rows(&self) -> impl Iterator<Item = u64> {
+        self.entries.values().filter_map(|(_, entry)| entry.row)
+    }
+
     /// Messages that are not acknowledged.
     #[cfg(test)]
     pub(super) fn open(&self) -> usize {
