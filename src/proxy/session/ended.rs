@@ -151,3 +151,44 @@ impl Session {
         self.stage = Stage::Over;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::RestoreError;
+    use std::string::ToString;
+
+    #[test]
+    fn texts_say_what_happened() {
+        let cases = [
+            (Ended::ClientPacket(PacketError::Malformed), "from the client: a packet is malformed"),
+            (Ended::BrokerPacket(PacketError::Malformed), "from the broker: a packet is malformed"),
+            (Ended::NotConnect, "the first packet is no CONNECT"),
+            (Ended::Version, "the client speaks none of MQTT 3.1, 3.1.1 and 5.0"),
+            (Ended::UnexpectedPacket(Kind::Suback), "a Suback packet from the wrong side"),
+            (
+                Ended::Credentials,
+                "user name or password would go to the broker in clear: \
+                 use --tls-broker, or --danger-credentials-in-clear",
+            ),
+            (
+                Ended::Will(SealError::Refused),
+                "the will cannot be sealed: no rule of the policy covers the topic: add one",
+            ),
+            (
+                Ended::Seal(SealError::ClockNeeded),
+                "a message cannot be sealed: the topic's rule needs a clock: set it",
+            ),
+            (Ended::Alias, "a topic alias that stands for nothing"),
+            (Ended::AboveLimit, "a packet above the limit that CONNACK told"),
+            (Ended::PlainRefused { reason: 5 }, "the broker refuses the plain link, with code 5"),
+            (Ended::PlainQueue, "too much waits for the plain link"),
+            (Ended::Backlog(Side::Client), "too much waits for an end (Client) that takes little"),
+        ];
+        for (ended, text) in cases {
+            assert_eq!(ended.to_string(), text);
+        }
+        let restore = ClientError::Restore(RestoreError::Damaged);
+        assert_eq!(Ended::Client(restore).to_string(), RestoreError::Damaged.to_string());
+    }
+}
