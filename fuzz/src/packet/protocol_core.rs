@@ -173,7 +173,9 @@ fn v5_connect(p: &v5_0::Connect) -> Connection {
         about: about(&p.will_props),
         ..empty(settings(&p.will_props))
     });
-    let data = |property: &Property| matches!(property, Property::AuthenticationData(_));
+    let auth = |property: &Property| {
+        matches!(property, Property::AuthenticationMethod(_) | Property::AuthenticationData(_))
+    };
     Connection {
         level: p.protocol_version(),
         clean: p.clean_start(),
@@ -183,7 +185,7 @@ fn v5_connect(p: &v5_0::Connect) -> Connection {
             Property::MaximumPacketSize(max) => Some(max.val()),
             _ => None,
         }),
-        credentials: p.user_name_flag() || p.password_flag() || p.props.iter().any(data),
+        credentials: p.user_name_flag() || p.password_flag() || p.props.iter().any(auth),
         settings: settings(&p.props),
         will,
     }

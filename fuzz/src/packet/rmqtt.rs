@@ -140,13 +140,14 @@ fn v5_connect(connect: &v5::Connect) -> Connection {
         message(will.qos, will.retain, &will.topic, &will.message, about)
     });
     let login = connect.username.is_some() || connect.password.is_some();
+    let auth = connect.auth_method.is_some() || connect.auth_data.is_some();
     Connection {
         level: 5,
         clean: connect.clean_start,
         keep_alive: connect.keep_alive,
         client_id: bytes(&connect.client_id),
         max_packet: connect.max_packet_size.map(|max| max.get()),
-        credentials: login || connect.auth_data.is_some(),
+        credentials: login || auth,
         settings: None,
         will,
     }
