@@ -93,6 +93,12 @@ impl Entry {
         }
     }
 
+    /// Whether PUBREL can be for it: it is of `QoS` 2 and not done.
+    pub(super) fn waits_for_release(&self) -> bool {
+        let qos = self.packet.first().map_or(2, |first| first >> 1 & 3);
+        qos == 2 && self.progress != Progress::Done
+    }
+
     /// Whether its client waits for an acknowledgement, on a connection other than this.
     pub(super) fn is_open_since_before(&self, connection: u64) -> bool {
         self.progress != Progress::Done && self.connection != 0 && self.connection != connection

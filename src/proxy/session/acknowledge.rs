@@ -48,7 +48,8 @@ impl Session {
             packet::acknowledge(Kind::Pubcomp, id, 0, self.version, self.to_client.end());
             return Ok(Flow::Done);
         }
-        let Some(entry) = client.sent.get_mut(id) else {
+        let entry = client.sent.get_mut(id).filter(|entry| entry.waits_for_release());
+        let Some(entry) = entry else {
             // the main broker knows it, or says that it does not
             self.to_main.put(frame.bytes);
             return Ok(Flow::Done);

@@ -43,6 +43,20 @@ fn release_of_an_unknown_id_goes_to_the_broker() {
     assert_eq!(rig.client(&ack(PUBREL, 9)), Out::to_main(&ack(PUBREL, 9)));
 }
 
+#[test]
+fn release_of_a_message_of_qos_1_goes_to_the_broker() {
+    for acknowledged in [false, true] {
+        let mut rig = Rig::connected(POLICY, Version::V311);
+        rig.client(&publish(Version::V311, 2, "s/a", 9, &[], b"27"));
+        if acknowledged {
+            rig.broker(&ack(PUBACK, 9));
+        }
+        rig.connect("pump", true);
+        // nothing is sent again
+        assert_eq!(rig.client(&ack(PUBREL, 9)), Out::to_main(&ack(PUBREL, 9)));
+    }
+}
+
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A proxy with the store at `path`, and a client whose session goes on or not.
