@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use mqtt_seal::client::ReloadError;
 use mqtt_seal::guard::Guard;
 use mqtt_seal::keyring::{Grant, Keyring, State};
-use mqtt_seal::policy::{Links, Policy, Rule, Transport};
+use mqtt_seal::policy::{Links, Policy, Replay, Rule, Transport};
 use mqtt_seal::rumqttc_v4::{AsyncClient, ClientOptions, Event, EventLoop, LinkError, QoS};
 use mqtt_seal::secret::SharedKey;
 use rumqttc::{LastWill, MqttOptions};
@@ -26,7 +26,9 @@ use support::mosquitto::{Mosquitto, Setup};
 const MESSAGES: usize = 50;
 
 fn policy() -> Policy {
-    Policy::new(vec![Rule::sealed(["a/#"]).transport(Transport::Tcp).build().unwrap()])
+    let sealed = |filter| Rule::sealed([filter]).transport(Transport::Tcp);
+    let state = sealed("state/#").replay(Replay::Latest).timestamp(true);
+    Policy::new(vec![sealed("a/#").build().unwrap(), state.build().unwrap()])
 }
 
 /// The keys after so many steps of a rotation.
@@ -55,8 +57,13 @@ impl End {
     async fn start(id: &str, port: u16, change: impl FnOnce(&mut MqttOptions)) -> Self {
         let mut mqtt = MqttOptions::new(id, "localhost", port);
         change(&mut mqtt);
-        let options = ClientOptions::new().tcp(mqtt).auto_ack(true);
-        let guard = Guard::new(policy(), step(0), Links::Tcp).unwrap();
+        Self::start_with(mqtt, id, 0).await
+    }
+
+    /// With the keys after so many steps.
+    async fn start_with(mqtt: MqttOptions, id: &str, number: usize) -> Self {
+        let options = ClientOptions::new().tcp(mqtt).auto_ack(true).republish_retained(1_000);
+        let guard = Guard::new(policy(), step(number), Links::Tcp).unwrap();
         let (client, mut events) = AsyncClient::new(guard, options, 1_000).unwrap();
         client.subscribe("a/#", QoS::AtLeastOnce).await.unwrap();
         let subscribed = |event: &_| matches!(event, Event::Subscribed { .. });
@@ -172,4 +179,34 @@ async fn will_of_a_key_that_retires_is_replaced_without_being_sent() {
     }
     assert_eq!(broker.log().matches("Received PUBLISH").count(), 0);
     assert_eq!(broker.log().matches("Sending PUBLISH to 2").count(), 1);
+}
+
+#[tokio::test]
+async fn retained_value_outlives_the_key_that_it_was_sealed_under() {
+    let certs = Certs::new();
+    let broker = Mosquitto::start(&Setup::new(&certs.good));
+    let mut end = End::start("1", broker.tcp_port(), |_| ()).await;
+    let published =
+        end.client.publish("state/1", QoS::AtLeastOnce, true, "27".as_bytes()).await.unwrap();
+    tokio::spawn(async move { while end.events.poll().await.is_some() {} });
+    published.await.unwrap();
+    for number in 1..=3 {
+        end.client.reload(policy(), step(number)).unwrap();
+        // when this has arrived, so has what went before
+        let behind = end.client.publish("a/1", QoS::AtLeastOnce, false, "28".as_bytes()).await;
+        behind.unwrap().await.unwrap();
+    }
+    let late = MqttOptions::new("2", "localhost", broker.tcp_port());
+    let mut late = End::start_with(late, "2", 3).await;
+    late.client.subscribe("state/#", QoS::AtLeastOnce).await.unwrap();
+    loop {
+        match next(&mut late.events).await {
+            Event::Message(message) => {
+                assert_eq!((message.payload.as_slice(), message.retain), (&b"27"[..], true));
+                break;
+            }
+            Event::Rejected { reason, .. } => panic!("{reason}"),
+            _ => {}
+        }
+    }
 }

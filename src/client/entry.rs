@@ -119,6 +119,21 @@ impl Entry {
         Some((header.kid, header.id))
     }
 
+    /// The same once more, if it is sealed; in no place, and nobody waits for its end.
+    pub(super) fn sealed_copy(&self) -> Option<Self> {
+        self.session()?;
+        let Self { topic, qos, retain, kind, attached, body, .. } = self;
+        let copy = Self::new(topic.clone(), *qos, *retain, Vec::new());
+        let body = Body::Ready(body.bytes().to_vec());
+        Some(Self { body, ..copy.attach(attached.clone()).of_kind(*kind) })
+    }
+
+    /// Bytes that it takes in memory, or a few more.
+    pub(super) fn kept_len(&self) -> usize {
+        let payload = self.body.bytes().len();
+        payload.saturating_add(self.packet_len(payload, |_| true))
+    }
+
     /// Its properties one by one, as [`Entry::outgoing`] takes them.
     pub(super) fn properties(&self) -> Vec<Property<'_>> {
         self.attached.iter().flat_map(|attached| attached.properties.iter()).collect()

@@ -208,8 +208,9 @@ pub enum Event {
         /// What the store says.
         error: Box<dyn Error + Send + Sync>,
     },
-    /// After a reload: what this client published here with RETAIN is sealed under a key that does
-    /// not seal any more. Publish it again before that key is erased.
+    /// What this client published here with RETAIN is sealed under a key that does not seal any more,
+    /// and is not [published again](super::ClientOptions::republish_retained). Publish it again before
+    /// that key is erased.
     #[non_exhaustive]
     RetainedUnderOldKey {
         /// The topic.

@@ -4,6 +4,7 @@
 mod authenticate;
 mod receive;
 mod reloaded;
+mod retained;
 mod updates;
 
 use core::time::Duration;
@@ -33,7 +34,7 @@ use super::will::Will;
 use crate::guard::{QoS, SealError};
 use crate::policy::Link;
 use crate::session::LeaseError;
-use reloaded::Retained;
+use retained::Retained;
 use updates::Kept;
 
 /// What a client handle asks of a link.
@@ -70,6 +71,8 @@ pub(super) struct Parts<D> {
     pub(super) feed: Feed,
     pub(super) backoff: Backoff,
     pub(super) max_packet: usize,
+    /// Bytes of retained values that may be published again.
+    pub(super) republish_bytes: usize,
 }
 
 /// A link over all its connections.
@@ -109,7 +112,7 @@ impl<D: Dial> Worker<D> {
         Self {
             log: parts.guards.progress(),
             reloads: parts.guards.reloads(),
-            retained: Retained::default(),
+            retained: Retained::new(parts.republish_bytes),
             kept: Kept::default(),
             parts,
             subscriptions: Subscriptions::default(),
@@ -218,7 +221,7 @@ impl<D: Dial> Worker<D> {
                 () = &mut end => return,
                 Some(command) = self.parts.commands.recv() => self.note(command),
                 entry = self.parts.entries.recv(), if more => self.take(entry),
-                _ = self.reloads.changed() => if self.reopen().await.is_err() {
+                _ = self.reloads.changed() => if self.reloaded_offline().await.is_err() {
                     return;
                 },
                 () = reached(self.kept.ends()) => self.reject_overdue(),
@@ -365,6 +368,7 @@ impl<D: Dial> Worker<D> {
             && let Some(item) = self.parts.outbox.next()
             && (open || item.is_control())
         {
+            let again = item.is_sealed_value();
             let sealed = item.seal(&mut self.parts.guards.tx(), limits);
             if let Err(reason) = sealed {
                 if reason == ClientError::Seal(SealError::ReconnectFirst) {
@@ -379,12 +383,25 @@ impl<D: Dial> Worker<D> {
             if connection.requests.request(item.request()).is_err() {
                 break;
             }
-            if let Item::Publish(entry) = item {
-                self.retained.note(entry);
-            }
-            self.parts.outbox.handed_over();
+            self.handed_over(again);
         }
         Ok(())
+    }
+
+    /// The client has the next one, which was sealed before or just now.
+    fn handed_over(&mut self, again: bool) {
+        let Parts { outbox, guards, .. } = &mut self.parts;
+        let mut outdated = None;
+        if let Some(Item::Publish(entry)) = outbox.next() {
+            self.retained.note(entry);
+            if again {
+                outdated = self.retained.take_outdated(&entry.topic, &guards.tx());
+            }
+        }
+        outbox.handed_over();
+        if let Some(outdated) = outdated {
+            self.renew_retained(outdated);
+        }
     }
 
     /// Whether there may soon be what the next message lacks.

@@ -71,6 +71,7 @@ pub(super) struct Settings {
     pub(super) auto_ack: bool,
     pub(super) event_capacity: usize,
     pub(super) outbox_bytes: usize,
+    pub(super) republish_bytes: usize,
     pub(super) max_packet: Option<(usize, usize)>,
     pub(super) reconnect: (Duration, Duration),
     danger_credentials_on_plain_link: bool,
@@ -89,6 +90,7 @@ impl<M> ClientOptions<M> {
                 auto_ack: false,
                 event_capacity: EVENT_CAPACITY,
                 outbox_bytes: OUTBOX_BYTES,
+                republish_bytes: 0,
                 max_packet: None,
                 reconnect: (
                     Duration::from_millis(MIN_RECONNECT_MS),
@@ -145,6 +147,21 @@ impl<M> ClientOptions<M> {
     #[must_use]
     pub const fn outbox_bytes(mut self, bytes: usize) -> Self {
         self.settings.outbox_bytes = bytes;
+        self
+    }
+
+    /// With retained values that are published again when their key does not seal any more: each
+    /// link keeps the last value of each topic that it published since its start, sealed, as far as
+    /// they fit into so many bytes; 0 by default. It goes out as it was, under the new key and with a
+    /// new timestamp; of a durable outbox it is no part.
+    ///
+    /// For topics that no other client publishes to: a newer value of another's would be overwritten.
+    /// [`Event::RetainedUnderOldKey`](super::Event::RetainedUnderOldKey) tells the others: those for
+    /// which there was no room, that have a message expiry interval, or that nobody would take any
+    /// more.
+    #[must_use]
+    pub const fn republish_retained(mut self, bytes: usize) -> Self {
+        self.settings.republish_bytes = bytes;
         self
     }
 

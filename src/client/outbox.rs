@@ -77,6 +77,11 @@ impl Item {
         matches!(self, Self::Publish(entry) if entry.topic == topic)
     }
 
+    /// Whether it is a value to be retained that was sealed before, perhaps under other keys.
+    pub(super) fn is_sealed_value(&self) -> bool {
+        matches!(self, Self::Publish(entry) if entry.retain && entry.session().is_some())
+    }
+
     fn is_qos2(&self) -> bool {
         matches!(self, Self::Publish(entry) if entry.qos == QoS::ExactlyOnce)
     }
@@ -174,6 +179,12 @@ impl Outbox {
     pub(super) fn has_message_on(&self, topic: &str) -> bool {
         let flying = self.flying.iter().map(|flying| &flying.item);
         flying.chain(&self.waiting).any(|item| item.is_message_on(topic))
+    }
+
+    /// Whether a value to be retained on this topic waits.
+    pub(super) fn has_retained_waiting_on(&self, topic: &str) -> bool {
+        let retained = |item: &Item| matches!(item, Item::Publish(entry) if entry.retain);
+        self.waiting.iter().any(|item| item.is_message_on(topic) && retained(item))
     }
 
     /// Takes out the messages on this topic that wait, for good.

@@ -81,10 +81,11 @@ impl<V> AsyncClient<V> {
     /// Messages that wait are sealed by the new rules, those that were sealed before stay as they
     /// are. Replay state and counters go on. Where a will was sealed under another key than it
     /// would be now, its link takes leave of the broker and connects anew
-    /// ([`LinkError::Reloaded`](super::LinkError::Reloaded)). Of each retained value that this
-    /// client published since its start under a key that does not seal any more,
-    /// [`Event::RetainedUnderOldKey`] tells the topic, for the first 4,096 topics of a link: publish
-    /// it again before that key is erased.
+    /// ([`LinkError::Reloaded`](super::LinkError::Reloaded)). Each retained value that this
+    /// client published since its start under a key that does not seal any more has to be published
+    /// again before that key is erased: the client does so by itself, where
+    /// [`republish_retained`](super::ClientOptions::republish_retained) says so, or tells
+    /// [`Event::RetainedUnderOldKey`], for 4,096 topics of a link.
     ///
     /// Keys that came by [key updates](super::KeyUpdates) stay beside those of `keyring`.
     ///

@@ -338,6 +338,7 @@ impl Starter {
             outbox: Outbox::new(window),
             backoff: Backoff::new(min, max),
             max_packet: max_outgoing,
+            republish_bytes: self.settings.republish_bytes,
         });
         let task = self.runtime.spawn(worker.run()).abort_handle();
         Lane { link: candidate.link, room, entries, commands, task }

@@ -193,6 +193,12 @@ impl Fixture {
         Self::with_all(packets, will, (peer, |_, _| None), |_| Guards::new(tx, rx, None))
     }
 
+    fn with_republishing(guard: Guard, bytes: usize) -> Self {
+        let (tx, rx) = guard.split();
+        let guards = |_: &_| Guards::new(tx, rx, None);
+        Self::with_bytes(8, None, (None, |_: &_, _: &_| None), bytes, guards)
+    }
+
     fn with_guards(
         packets: usize,
         will: Option<Will>,
@@ -204,7 +210,17 @@ impl Fixture {
     fn with_all(
         packets: usize,
         will: Option<Will>,
+        parts: (Option<Peer>, impl FnOnce(&Guards, &Arc<Inbox>) -> Option<Arc<Updates>>),
+        guards: impl FnOnce(&Arc<Inbox>) -> Guards,
+    ) -> Self {
+        Self::with_bytes(packets, will, parts, 0, guards)
+    }
+
+    fn with_bytes(
+        packets: usize,
+        will: Option<Will>,
         (peer, updates): (Option<Peer>, impl FnOnce(&Guards, &Arc<Inbox>) -> Option<Arc<Updates>>),
+        republish_bytes: usize,
         guards: impl FnOnce(&Arc<Inbox>) -> Guards,
     ) -> Self {
         let (dial, brokers) = unbounded_channel();
@@ -230,6 +246,7 @@ impl Fixture {
             outbox: Outbox::new(Window { packets, packets_with_qos2: packets, ids: 100 }),
             backoff: Backoff::new(pause, pause),
             max_packet: 200,
+            republish_bytes,
         });
         tokio::spawn(worker.run());
         Self { brokers, entries, commands, room, inbox, guards }

@@ -1,11 +1,16 @@
 //! A link whose rules and keys are replaced while it runs.
 
+use zeroize::Zeroizing;
+
 use super::outcomes::will;
 use super::*;
+use crate::client::entry::Body;
+use crate::client::properties::Attached;
 use crate::guard::Config;
 use crate::keyring::State;
 use crate::policy::{Retain, RuleBuilder};
 use crate::wire::header::Header;
+use crate::wire::inner::Kind;
 
 /// With these generations, each of a key of its own.
 fn config(generations: &[(u8, State)]) -> Arc<Config> {
@@ -98,4 +103,167 @@ async fn retained_values_under_the_key_before_are_told_once() {
         }
     }
     assert_eq!(told, ["sealed/a"]);
+}
+
+/// A client that publishes values again, if they fit into so many bytes.
+fn republishing(bytes: usize) -> Fixture {
+    let guard =
+        Guard::from_config(config(&[(7, State::Active)]), std::boxed::Box::new(getrandom::SysRng));
+    Fixture::with_republishing(guard.unwrap(), bytes)
+}
+
+/// A value to be retained, accepted by the link.
+fn retain(fixture: &Fixture, topic: &str, change: impl FnOnce(Entry) -> Entry) {
+    let mut entry = change(Entry::new(topic.into(), QoS::AtLeastOnce, true, b"text".to_vec()));
+    drop(entry.accept(fixture.room.try_take(4).unwrap()));
+    assert!(fixture.entries.send(entry).is_ok());
+}
+
+/// What a receiver makes of it that has both keys.
+fn opened(topic: &str, sealed: &[u8]) -> (Vec<u8>, crate::guard::Delivery) {
+    let retiring = State::Retiring { not_after: None };
+    let config = config(&[(7, retiring), (8, State::Active)]);
+    let guard = Guard::from_config(config, std::boxed::Box::new(getrandom::SysRng)).unwrap();
+    let (_, mut rx) = guard.split();
+    let mut out = Vec::new();
+    let incoming = crate::guard::Incoming::new(topic, sealed, Link::Tcp).at(now());
+    let crate::guard::Opened::Delivered(delivery) = rx.open(&incoming, &mut out).unwrap() else {
+        panic!("there is no log")
+    };
+    (out, delivery)
+}
+
+/// The topics that the application is told of until the connection is lost.
+async fn told(fixture: &mut Fixture) -> Vec<String> {
+    let mut told = Vec::new();
+    loop {
+        match fixture.event().await.unwrap() {
+            Event::RetainedUnderOldKey { topic } => told.push(topic),
+            Event::LinkDown { .. } => return told,
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retained_value_is_told_of_a_reload_while_the_link_is_down() {
+    let mut fixture = fixture(None);
+    let mut broker = fixture.connected().await;
+    retain(&fixture, "sealed/a", |entry| entry);
+    broker.asked().await;
+    broker.tell(Input::Published { id: 1 });
+    broker.tell(Input::Acknowledged { id: 1 });
+    settle().await;
+    broker.fail();
+    settle().await;
+    assert!(told(&mut fixture).await.is_empty() && fixture.brokers.try_recv().is_err());
+    activate_another(&fixture);
+    let broker = fixture.connected().await;
+    broker.fail();
+    assert_eq!(told(&mut fixture).await, ["sealed/a"]);
+}
+
+#[tokio::test]
+async fn retained_value_is_published_again_under_the_new_key() {
+    for (kind, text) in [(None, "text"), (Some(Kind::Delete), "")] {
+        let mut fixture = republishing(1_000);
+        let mut broker = fixture.connected().await;
+        retain(&fixture, "sealed/a", |mut entry| {
+            entry.body = Body::Plain(Zeroizing::new(text.into()));
+            entry.of_kind(kind)
+        });
+        let first = broker.published("sealed/a").await;
+        activate_another(&fixture);
+        let again = broker.published("sealed/a").await;
+        assert_ne!(key_id(&again), key_id(&first));
+        let (payload, delivery) = opened("sealed/a", &again);
+        assert_eq!((payload.as_slice(), delivery.kind), (text.as_bytes(), kind));
+        broker.fail();
+        assert!(told(&mut fixture).await.is_empty());
+        let _broker = fixture.dialed().await;
+    }
+}
+
+#[tokio::test]
+async fn value_that_went_out_again_is_not_published_twice() {
+    let mut fixture = republishing(1_000);
+    let mut broker = fixture.connected().await;
+    retain(&fixture, "sealed/a", |entry| entry);
+    let first = broker.published("sealed/a").await;
+    activate_another(&fixture);
+    let again = broker.published("sealed/a").await;
+    // neither was acknowledged
+    broker.fail();
+    let mut broker = fixture.connected().await;
+    assert_eq!(broker.published("sealed/a").await, first);
+    assert_eq!(broker.published("sealed/a").await, again);
+    settle().await;
+    assert!(broker.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn newer_value_that_waits_takes_the_place_of_the_one_before() {
+    let mut fixture = republishing(1_000);
+    let mut broker = fixture.connected().await;
+    retain(&fixture, "sealed/a", |entry| entry);
+    broker.published("sealed/a").await;
+    broker.tell(Input::Published { id: 1 });
+    broker.tell(Input::Acknowledged { id: 1 });
+    settle().await;
+    broker.fail();
+    let mut broker = fixture.dialed().await;
+    retain(&fixture, "sealed/a", |mut entry| {
+        entry.body = Body::Plain(Zeroizing::new(b"newer".to_vec()));
+        entry
+    });
+    settle().await;
+    activate_another(&fixture);
+    settle().await;
+    broker.accept();
+    assert_eq!(opened("sealed/a", &broker.published("sealed/a").await).0, b"newer");
+    settle().await;
+    assert!(broker.asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn value_sealed_before_a_reload_and_sent_after_it_is_followed_by_another() {
+    let mut fixture = republishing(1_000);
+    let mut broker = fixture.dialed().await;
+    // as by a durable outbox, which seals at acceptance
+    retain(&fixture, "sealed/a", |mut entry| {
+        entry.seal_plain(&mut fixture.guards.tx(), Link::Tcp, now()).unwrap();
+        entry
+    });
+    activate_another(&fixture);
+    settle().await;
+    broker.accept();
+    let first = broker.published("sealed/a").await;
+    assert_ne!(key_id(&broker.published("sealed/a").await), key_id(&first));
+}
+
+#[tokio::test]
+async fn values_that_are_not_kept_are_told() {
+    let expires = |entry: Entry| {
+        let mut attached = Attached::default();
+        attached.message_expiry = Some(60);
+        entry.attach(Some(attached))
+    };
+    let mut fixture = republishing(150);
+    let mut broker = fixture.connected().await;
+    retain(&fixture, "sealed/expires", expires);
+    retain(&fixture, "sealed/kept", |entry| entry);
+    retain(&fixture, "sealed/no/room", |entry| entry);
+    for topic in ["sealed/expires", "sealed/kept", "sealed/no/room"] {
+        broker.published(topic).await;
+    }
+    activate_another(&fixture);
+    broker.published("sealed/kept").await;
+    // there is room for it once more
+    let retiring = State::Retiring { not_after: None };
+    fixture.guards.replace(&config(&[(8, retiring), (9, State::Active)]));
+    broker.published("sealed/kept").await;
+    broker.fail();
+    let mut told = told(&mut fixture).await;
+    told.sort();
+    assert_eq!(told, ["sealed/expires", "sealed/no/room"]);
 }
