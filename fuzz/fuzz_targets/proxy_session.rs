@@ -93,6 +93,9 @@ impl Run {
 
     /// Gives a packet to the proxy, mangled if that was asked for.
     fn feed(&mut self, side: usize, mut packets: [Vec<u8>; 2], piece: u8) {
+        if !self.pair.has(side) {
+            return;
+        }
         if let Some(how) = self.mangle.take() {
             self.distrust(side);
             let random = packets[0] != packets[1];

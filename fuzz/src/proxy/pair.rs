@@ -23,6 +23,8 @@ struct End {
     readers: [Reader; 3],
     ended: Option<String>,
     packets: u64,
+    /// Whether there is a plain link beside the main one.
+    plain: bool,
     /// Bytes of what one packet may have been at most.
     longest: usize,
 }
@@ -38,6 +40,7 @@ impl End {
             readers,
             ended: None,
             packets: 0,
+            plain: false,
             longest: 0,
         }
     }
@@ -71,7 +74,9 @@ impl End {
                     }
                 }
             }
-            moved |= self.connection.open_plain();
+            let opened = self.connection.open_plain();
+            self.plain |= opened;
+            moved |= opened;
         }
     }
 }
@@ -120,6 +125,12 @@ impl Pair {
     #[must_use]
     pub fn longest(&self) -> usize {
         self.ends[0].longest
+    }
+
+    /// Whether anything can come from `side`.
+    #[must_use]
+    pub fn has(&self, side: usize) -> bool {
+        !matches!(SIDES[side], Side::Plain) || self.ends[0].plain
     }
 
     /// Whether nothing more comes.
