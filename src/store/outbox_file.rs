@@ -157,7 +157,7 @@ impl OutboxFile {
     /// Writes a batch; it is on storage when this returns, or with a later one if it only removes:
     /// a row that comes back is a message that is sent again.
     #[cfg_attr(
-        not(any(feature = "rumqttc", test)),
+        not(any(feature = "rumqttc", feature = "proxy", test)),
         expect(dead_code, reason = "only the client writes")
     )]
     pub(crate) fn write(&self, batch: &Batch) -> io::Result<()> {
