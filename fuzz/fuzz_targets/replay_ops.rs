@@ -220,6 +220,8 @@ impl Model {
         for stream in &mut self.streams {
             if let Some(Lease { end, ahead }) = stream.written {
                 stream.next = if no_loss { end - ahead } else { end };
+                // what an evicted window had taken was not written either
+                stream.floor = 0;
                 stream.bury();
                 stream.lease = Lease { end: stream.floor, ahead: 0 };
                 stream.written = Some(stream.lease);

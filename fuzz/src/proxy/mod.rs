@@ -116,7 +116,18 @@ impl Observer {
 /// Whether payloads of this topic are sealed.
 #[must_use]
 pub fn is_sealed(topic: &str) -> bool {
-    ["sealed/", "latest/", "tcp/", "bind/"].iter().any(|prefix| topic.starts_with(prefix))
+    is_below(topic, &["sealed", "latest", "tcp", "bind"])
+}
+
+/// Whether the plain link may have this topic.
+#[must_use]
+pub fn is_plain(topic: &str) -> bool {
+    is_below(topic, &["tcp", "cleartcp"])
+}
+
+// `bind/#` covers `bind` too
+fn is_below(topic: &str, first: &[&str]) -> bool {
+    first.contains(&topic.split('/').next().expect("there is always one"))
 }
 
 /// The packets that `bytes` are.

@@ -8,7 +8,7 @@ use mqtt_seal::proxy::packet::{
 use mqtt_seal::wire::property::Property;
 
 use super::pair::Written;
-use super::{Observer, frames, is_sealed, packet};
+use super::{Observer, frames, is_plain, is_sealed, packet};
 
 /// Stands in every payload that a client publishes to a sealed topic.
 pub const MARKER: &[u8; 16] = b"never in clear!!";
@@ -195,7 +195,7 @@ impl Oracle {
                 let opened = self.observer.open(&topic, payload, &properties);
                 self.known.insert((topic.clone(), opened.expect("sealed for the broker")));
             }
-            assert!(at == 0 || topic.starts_with("tcp/") || topic.starts_with("cleartcp/"));
+            assert!(at == 0 || is_plain(&topic));
         }
         match frame.kind {
             Kind::Connect => self.connect(at, frame),
