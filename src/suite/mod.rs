@@ -153,6 +153,7 @@ pub(crate) struct TooLong;
 /// A keyed AEAD.
 pub(crate) struct Aead(Keyed);
 
+#[allow(clippy::large_enum_variant, reason = "without a heap there is nowhere else for a key")]
 enum Keyed {
     ChaCha20Poly1305(pure::chacha20_poly1305::Key),
     #[cfg(feature = "aes-gcm")]
