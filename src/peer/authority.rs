@@ -269,7 +269,9 @@ impl Authority {
     const fn check_time(&self, time: u64, now: u64) -> Result<u64, RequestError> {
         match now.checked_sub(time) {
             None => Err(RequestError::Ahead),
-            Some(age) if age > RUN_MS || time < self.started => Err(RequestError::TooOld),
+            // a start ahead of the clock counts as absent: the clock was set back since
+            Some(_) if time < self.started && self.started <= now => Err(RequestError::TooOld),
+            Some(age) if age > RUN_MS => Err(RequestError::TooOld),
             Some(_) => Ok(time),
         }
     }
