@@ -138,8 +138,8 @@ impl LedgerFile {
     /// Enters devices with one write, all of them or none.
     ///
     /// # Errors
-    /// With the first of them [`LedgerFileError::UnknownDevice`] if its id is no [`PeerId`], or
-    /// [`LedgerFileError::Enrolled`]; others of the file.
+    /// With the first of them [`LedgerFileError::UnknownDevice`] if its id is no [`PeerId`],
+    /// [`LedgerFileError::Control`], or [`LedgerFileError::Enrolled`]; others of the file.
     pub fn enrol_all<'r>(
         &self,
         devices: impl IntoIterator<Item = (&'r str, &'r DeviceRow)>,
@@ -151,6 +151,9 @@ impl LedgerFile {
             let device = || id.into();
             if PeerId::parse(id).is_err() {
                 return Err(LedgerFileError::UnknownDevice { device: device() });
+            }
+            if !settings::is_carried(id) {
+                return Err(LedgerFileError::Control { device: device() });
             }
             let new = enter(&transaction, id, row).map_err(|error| of(&self.path, error))?;
             if !new {

@@ -82,6 +82,11 @@ pub enum LedgerFileError {
         /// The id.
         device: String,
     },
+    /// The id has a control character in it, or one that is none.
+    Control {
+        /// The id.
+        device: String,
+    },
 }
 
 impl LedgerFileError {
@@ -140,6 +145,10 @@ impl LedgerFileError {
             Self::UnknownDevice { device } => {
                 write!(f, "no device is called {device}: name one of the ledger")
             }
+            Self::Control { device } => write!(
+                f,
+                "brokers close connections for characters in the id {device:?}: choose another"
+            ),
             Self::Enrolled { device } => {
                 write!(f, "{device} is in the ledger, and ids are used once: choose another")
             }

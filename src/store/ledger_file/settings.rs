@@ -26,6 +26,8 @@ pub enum SettingsError {
     Authority(NameError),
     /// The prefix begins no topics that can be subscribed.
     Prefix(TopicError),
+    /// The id or the prefix has a control character in it, or one that is none.
+    Control,
 }
 
 impl fmt::Display for SettingsError {
@@ -34,11 +36,25 @@ impl fmt::Display for SettingsError {
             Self::Realm(error) => error.fmt(f),
             Self::Authority(error) => write!(f, "the authority's id: {error}"),
             Self::Prefix(error) => write!(f, "the prefix of topics: {error}"),
+            Self::Control => f.write_str(
+                "brokers close connections for control characters in a topic: leave them out",
+            ),
         }
     }
 }
 
 impl core::error::Error for SettingsError {}
+
+/// Whether brokers carry `text` in a topic: they may close the connection for control characters
+/// and for code points that are no characters, and one such topic ends all others on it.
+// MQTT 5.0 §1.5.4
+pub(super) fn is_carried(text: &str) -> bool {
+    let is_none = |c: char| {
+        let code = u32::from(c);
+        c.is_control() || (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
+    };
+    !text.contains(is_none)
+}
 
 impl Settings {
     /// An authority of `realm` with this id, whose topics all begin with `prefix` and a `/`.
@@ -53,6 +69,9 @@ impl Settings {
         let longest = settings.response("d");
         let topic = TopicName::parse(&longest).and_then(TopicName::subscribable);
         topic.map_err(SettingsError::Prefix)?;
+        if ![authority, prefix].into_iter().all(is_carried) {
+            return Err(SettingsError::Control);
+        }
         Ok(settings)
     }
 

@@ -233,6 +233,22 @@ fn settings_are_checked() {
 }
 
 #[test]
+fn names_that_brokers_close_connections_for_are_refused() {
+    let (_dir, ledger) = ledger();
+    for bad in ["a\n", "\u{1b}[31m", "\u{7f}", "\u{85}", "a\u{fdd0}", "\u{ffff}", "\u{1fffe}b"] {
+        let refused = ledger.enrol(bad, &device(1)).unwrap_err().to_string();
+        assert!(refused.contains("choose another"), "{refused}");
+        assert!(!refused.contains(bad), "{refused}");
+        for [id, prefix] in [[bad, "p"], ["a", bad]] {
+            let refused = Settings::new("r", id, prefix).unwrap_err().to_string();
+            assert!(refused.contains("control"), "{refused}");
+        }
+    }
+    assert!(ledger.devices().unwrap().is_empty());
+    ledger.enrol("Pumpe ü \u{fdcf}\u{fffd}", &device(1)).unwrap();
+}
+
+#[test]
 fn topics_of_devices_are_told_apart() {
     let settings = settings();
     assert_eq!(settings.acknowledged_by("p/keys/d/ack"), Some("d"));
