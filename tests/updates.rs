@@ -15,9 +15,9 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::{env, io};
+use std::{env, fs, io};
 
-use mqtt_seal::client::{AsyncClient, Event, EventLoop, KeyUpdates};
+use mqtt_seal::client::{AsyncClient, Event, EventLoop, KeyUpdates, PeerFault};
 use mqtt_seal::guard::{Guard, OpenError, QoS};
 use mqtt_seal::keyring::{Grant, Keyring};
 use mqtt_seal::peer::SpkiHash;
@@ -569,6 +569,64 @@ async fn broker_whose_key_an_update_names_is_not_probed_and_another_is() {
         expected = (expected.0 + 1, expected.1 + probes);
         assert_eq!(connects(&broker), expected, "{}", broker.log());
     }
+}
+
+/// No probe gets into a broker that wants a password: another server in its place, for a moment,
+/// must not shut the device out for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn broker_that_wants_a_password_is_found_again_after_another_stood_in_its_place() {
+    let certs = Certs::new();
+    let folder = TempDir::new().unwrap();
+    let (path, passwords) = (folder.path().join("updates"), folder.path().join("passwords"));
+    let start = |port| {
+        let mut mqtt = rumqttc::MqttOptions::new("device-7", "localhost", port);
+        mqtt.set_credentials("device-7", "real-password");
+        let tls = TlsConfig::builder().verify_by_peer_alone().build().unwrap();
+        let options = rumqttc_v4::ClientOptions::new()
+            .tls(mqtt, &tls)
+            .reconnect_pause(Duration::from_millis(20), Duration::from_millis(20))
+            .require_peer_auth(device())
+            .key_updates(updates(&path, "device-7"));
+        let policy = Policy::new(vec![Rule::sealed(["#"]).build().unwrap()]);
+        let guard = Guard::new(policy, Keyring::default(), Links::Tls).unwrap();
+        let (client, events) = rumqttc_v4::AsyncClient::new(guard, options, 10).unwrap();
+        Node::new("device-7", client, events)
+    };
+    let key = spki(&certs.of_other_ca);
+    // where it gets the pin
+    let open = Mosquitto::start(&Setup::new(&certs.of_other_ca));
+    let authority = AuthorityLoop::start(open.tcp_port(), &[(open.tls_port(), &[key])]).await;
+    authority.publish("device-7", &Snapshot::new(1, vec![], vec![key]).unwrap()).await;
+    assert_eq!(start(open.tls_port()).updated().await, 1);
+    drop((authority, open));
+
+    let made = Command::new(support::program("mosquitto_passwd"))
+        .args(["-b", "-c", passwords.to_str().unwrap(), "device-7", "real-password"])
+        .status();
+    assert!(made.unwrap().success());
+    let tls_passwords = Some(passwords.as_path());
+    let mut broker = Mosquitto::start(&Setup { tls_passwords, ..Setup::new(&certs.of_other_ca) });
+    let (tcp, port) = (broker.tcp_port(), broker.tls_port());
+    let authority = AuthorityLoop::start(tcp, &[(port, &[key])]).await;
+    let mut node = start(port);
+    node.wait_for(|event| matches!(event, Event::LinkUp { .. }).then_some(())).await;
+    drop(authority);
+    let ServerFiles { cert, key: secret } = &certs.of_other_ca;
+    let own = [&cert.pem, secret].map(|file| fs::read(file).unwrap());
+    fs::copy(&certs.good.cert.pem, &cert.pem).unwrap();
+    fs::copy(&certs.good.key, secret).unwrap();
+    broker.restart();
+    let needs_pin = |event| match event {
+        Event::PeerRefused { fault, .. } => Some(fault),
+        _ => None,
+    };
+    assert_eq!(node.wait_for(needs_pin).await, PeerFault::PinNeeded);
+    for (file, bytes) in [&cert.pem, secret].into_iter().zip(own) {
+        fs::write(file, bytes).unwrap();
+    }
+    broker.restart();
+    let _authority = AuthorityLoop::start(tcp, &[(port, &[key])]).await;
+    node.wait_for(|event| matches!(event, Event::LinkUp { .. }).then_some(())).await;
 }
 
 // -- a device that is killed --

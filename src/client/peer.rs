@@ -172,6 +172,14 @@ impl Sight {
             Self::Tls { vouched, doubted, .. } => (*vouched, *doubted) = (None, true),
         }
     }
+
+    const fn trust_again(&mut self) {
+        match self {
+            Self::Plain => {}
+            #[cfg(feature = "tls")]
+            Self::Tls { doubted, .. } => *doubted = false,
+        }
+    }
 }
 
 /// Peer authentication of one link, over all its connections.
@@ -256,6 +264,23 @@ impl Peer {
         self.sight.forget();
     }
 
+    /// A probe was not let in: a key that an update names is tried again, as the only way on.
+    pub(super) const fn probe_refused(&mut self) {
+        self.sight.trust_again();
+    }
+
+    /// An update names the keys that the broker may have: one that was vouched for before may have
+    /// been stolen since.
+    #[cfg(feature = "tls")]
+    pub(super) fn keys_named(&mut self, sent: &[SpkiHash]) {
+        if let Sight::Tls { vouched, doubted, .. } = &mut self.sight
+            && !sent.is_empty()
+            && vouched.take_if(|own| !sent.contains(&own.to_bytes())).is_some()
+        {
+            *doubted = false;
+        }
+    }
+
     /// Begins a run. Returns what is to be sent to the authority.
     pub(super) fn start(&mut self, link: Link, client_id: &str) -> Result<Vec<u8>, NoEntropy> {
         let mut challenge = Vec::new();
@@ -306,4 +331,62 @@ pub(super) fn random_id() -> Result<String, NoEntropy> {
     let (used, _) = random.split_first_chunk::<PROBE_ID>().ok_or(NoEntropy)?;
     let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or('0');
     Ok(used.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+}
+
+#[cfg(all(test, feature = "tls"))]
+mod tests {
+    use super::*;
+    use crate::secret::SharedKey;
+
+    const FIRST: SpkiHash = [1; 32];
+    const SECOND: SpkiHash = [2; 32];
+
+    fn peer() -> Peer {
+        let key = PeerKey::pairwise(&SharedKey::take(&mut [7; 32]), "test").unwrap();
+        let [device, authority] = ["d", "a"].map(|id| PeerId::parse(id).unwrap());
+        let [request, response] = ["req", "res"].map(|topic| TopicName::parse(topic).unwrap());
+        let auth = PeerAuth::new(key, device, authority, request, response);
+        let tls = TlsConfig::builder().verify_by_peer_alone().build().unwrap();
+        Peer::new(&auth, &("broker".into(), 8883), Sight::tls(&(&tls).into()).unwrap()).unwrap()
+    }
+
+    fn probes(peer: &mut Peer, sent: &[SpkiHash]) -> bool {
+        peer.look(sent).0
+    }
+
+    #[test]
+    fn key_of_an_update_counts_again_after_a_probe_that_is_not_let_in() {
+        let mut peer = peer();
+        assert!(probes(&mut peer, &[]));
+        assert!(!probes(&mut peer, &[FIRST]));
+        // somebody else stood between for a moment
+        peer.forget_server();
+        assert!(probes(&mut peer, &[FIRST]));
+        peer.probe_refused();
+        assert!(!probes(&mut peer, &[FIRST]), "no probe gets in there");
+        assert!(probes(&mut peer, &[]));
+    }
+
+    #[test]
+    fn key_that_was_vouched_for_is_forgotten_when_an_update_leaves_it_out() {
+        let mut peer = peer();
+        let vouched = |peer: &Peer| match &peer.sight {
+            Sight::Tls { vouched, .. } => vouched.map(SpkiPin::to_bytes),
+            Sight::Plain => None,
+        };
+        let vouch = |peer: &mut Peer, key| match &mut peer.sight {
+            Sight::Tls { vouched, .. } => *vouched = Some(SpkiPin::from_bytes(key)),
+            Sight::Plain => {}
+        };
+        vouch(&mut peer, FIRST);
+        peer.keys_named(&[]);
+        assert_eq!(vouched(&peer), Some(FIRST), "it says nothing of keys");
+        peer.keys_named(&[SECOND, FIRST]);
+        assert_eq!(vouched(&peer), Some(FIRST));
+        peer.forget_server();
+        vouch(&mut peer, FIRST);
+        peer.keys_named(&[SECOND]);
+        assert_eq!(vouched(&peer), None);
+        assert!(!probes(&mut peer, &[SECOND]), "the keys of the update are pinned");
+    }
 }

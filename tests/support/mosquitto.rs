@@ -36,11 +36,20 @@ pub(crate) struct Setup<'a> {
     pub(crate) persistence: bool,
     /// Further lines of mosquitto.conf.
     pub(crate) lines: &'a [&'a str],
+    /// Users and hashes of their passwords, for the TLS listener alone: it refuses others.
+    pub(crate) tls_passwords: Option<&'a Path>,
 }
 
 impl<'a> Setup<'a> {
     pub(crate) fn new(server: &'a ServerFiles) -> Self {
-        Self { server, tls: BrokerTls::Both, client_ca: None, persistence: false, lines: &[] }
+        Self {
+            server,
+            tls: BrokerTls::Both,
+            client_ca: None,
+            persistence: false,
+            lines: &[],
+            tls_passwords: None,
+        }
     }
 }
 
@@ -147,8 +156,18 @@ impl Mosquitto {
         for line in setup.lines {
             writeln!(config, "{line}").unwrap();
         }
+        if setup.tls_passwords.is_some() {
+            config.insert_str(0, "per_listener_settings true\n");
+        }
         writeln!(config, "listener {tcp} 127.0.0.1").unwrap();
+        if setup.tls_passwords.is_some() {
+            config.push_str("allow_anonymous true\n");
+        }
         writeln!(config, "listener {tls} 127.0.0.1\ncertfile {cert}\nkeyfile {key}").unwrap();
+        if let Some(passwords) = setup.tls_passwords {
+            writeln!(config, "allow_anonymous false\npassword_file {}", passwords.display())
+                .unwrap();
+        }
         if let Some(ca) = setup.client_ca {
             writeln!(config, "cafile {}\nrequire_certificate true", ca.display()).unwrap();
         }

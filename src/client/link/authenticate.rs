@@ -170,6 +170,7 @@ impl<D: Dial> Worker<D> {
         let Some(peer) = &mut self.parts.peer else { return error };
         match error {
             LinkError::Refused(Refusal::Credentials | Refusal::NotAuthorized) if probe => {
+                peer.probe_refused();
                 self.refuse(PeerFault::PinNeeded)
             }
             LinkError::Certificate(_) | LinkError::Peer(_) => {

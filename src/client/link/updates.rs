@@ -91,6 +91,10 @@ impl<D: Dial> Worker<D> {
         let link = self.parts.link;
         match outcome {
             Outcome::InForce { serial, pins, ack } => {
+                #[cfg(feature = "tls")]
+                if let Some(peer) = &mut self.parts.peer {
+                    peer.keys_named(&pins);
+                }
                 let _ = self.parts.feed.push(Event::KeysUpdated { link, serial, pins });
                 self.acknowledge_update(connection, ack);
             }
