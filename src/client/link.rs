@@ -285,7 +285,7 @@ impl<D: Dial> Worker<D> {
                     return Some(Err(error));
                 },
                 () = reached(self.kept.ends()) => self.reject_overdue(),
-                () = reached(connection.due.next()) => self.updates_due(connection),
+                () = reached(connection.due.next()) => self.updates_due(connection).await,
                 () = reached(connection.run_ends) => if let Err(error) = self.run_over(connection) {
                     return Some(Err(error));
                 },

@@ -9,6 +9,7 @@ use std::boxed::Box;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
@@ -47,6 +48,8 @@ where
 
 /// The updates of a running client, which all its links share.
 pub(super) struct Updates {
+    /// Held by the task that waits for the desk, so that no thread of the runtime does.
+    turn: Arc<tokio::sync::Mutex<()>>,
     /// Held while an update is opened and stored.
     desk: Mutex<Desk>,
     /// Held for a moment, behind the desk's lock where both are.
@@ -161,19 +164,32 @@ impl Updates {
     }
 
     /// Takes note of a run.
-    pub(super) fn attested(&self, run: &Authenticated) -> Result<(), WrongRun> {
+    pub(super) async fn attested(&self, run: &Authenticated) -> Result<(), WrongRun> {
+        let _turn = self.turn.lock().await;
         self.desk().receiver.attested(run)
     }
 
     /// The update that the authority speaks of and the broker has not delivered.
-    pub(super) fn withheld(&self) -> Option<Withheld> {
+    pub(super) async fn withheld(&self) -> Option<Withheld> {
+        let _turn = self.turn.lock().await;
         self.desk().receiver.withheld()
+    }
+
+    /// Takes an update on a thread for blocking work, to the end even if nobody waits for it.
+    pub(super) async fn take_in_turn(self: Arc<Self>, bytes: Bytes, retained: bool) -> Outcome {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let taken = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            self.take(&bytes, retained)
+        });
+        // a store that panicked stored nothing that anyone uses
+        taken.await.unwrap_or_else(|error| Outcome::NotStored(error.into()))
     }
 
     /// Takes an update: stores it and puts it in force before this returns. Blocks while the store
     /// writes.
     // SPEC §10: durable first, then in force, then acknowledged
-    pub(super) fn take(&self, bytes: &[u8], retained: bool) -> Outcome {
+    fn take(&self, bytes: &[u8], retained: bool) -> Outcome {
         let mut desk = self.desk();
         let Desk { receiver, store } = &mut *desk;
         let update = match receiver.open(self.topics.keys(), bytes, retained, now()) {
@@ -211,18 +227,23 @@ impl Updates {
 
     /// The stored update came again.
     fn again(&self, desk: &mut Desk, due: AckDue) -> Outcome {
-        let mut keys = self.keys();
-        if let Some(held) = keys.held.as_mut().filter(|held| held.lacks_number()) {
-            let (taken, complete) = held.take_numbers(|number| self.lease(number));
-            if !complete {
-                return Outcome::Known { ack: None };
-            }
-            if let Err(error) = desk.store.write(&taken.encode(held.snapshot(), self.owner)) {
+        let lacking = self.keys().held.as_ref().map(Held::lacking).unwrap_or_default();
+        if !lacking.is_empty() {
+            // what is held stays the same while the desk is: no lock is kept while a store writes
+            let leased: Vec<_> = lacking.into_iter().filter(|number| self.lease(*number)).collect();
+            let took = self.keys().held.as_ref().map(|held| {
+                let (taken, complete) = held.take_numbers(|number| leased.contains(&number));
+                let state = taken.encode(held.snapshot(), self.owner);
+                (taken, complete, state)
+            });
+            let Some((taken, true, state)) = took else { return Outcome::Known { ack: None } };
+            if let Err(error) = desk.store.write(&state) {
                 return Outcome::NotStored(error);
             }
-            held.took(taken);
+            if let Some(held) = &mut self.keys().held {
+                held.took(taken);
+            }
         }
-        drop(keys);
         Outcome::Known { ack: seal_ack(&mut desk.receiver, due) }
     }
 

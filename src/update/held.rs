@@ -147,6 +147,15 @@ impl Held {
         (taken.len() == snapshot.entries().len()).then_some(Self { snapshot, taken: Taken(taken) })
     }
 
+    /// The numbers that the snapshot asks to be taken, and are not.
+    pub(crate) fn lacking(&self) -> Vec<SenderNumber> {
+        let asked = |(entry, taken): (&Entry, _)| match entry.sender_step(taken) {
+            SenderStep::Take(number) => Some(number),
+            _ => None,
+        };
+        self.entries().filter_map(asked).collect()
+    }
+
     /// As [`Taken::take`], with nothing taken yet: that is for [`Held::took`], once it is stored.
     pub(crate) fn take_numbers(&self, lease: impl FnMut(SenderNumber) -> bool) -> (Taken, bool) {
         let mut taken = self.taken.clone();
@@ -165,8 +174,7 @@ impl Held {
 
     /// Whether there is a number that the snapshot asks to be taken, and is not.
     pub(crate) fn lacks_number(&self) -> bool {
-        let mut entries = self.entries();
-        entries.any(|(entry, taken)| matches!(entry.sender_step(taken), SenderStep::Take(_)))
+        !self.lacking().is_empty()
     }
 
     /// The keys that open or seal at `now`, in Unix milliseconds: those of the snapshot and those

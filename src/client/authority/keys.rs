@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::event::AuthorityError;
+use super::run::blocking;
 use super::step::Step;
-use crate::store::key_file::{self, KeyFile};
+use crate::store::key_file::{self, KeyFile, KeyFileLock};
 
 /// The file as it was last read.
 #[derive(Debug)]
@@ -66,24 +67,35 @@ impl Keys {
 
     /// Takes the step that `next` finds in the file as it is now, if there is one, and writes it. In
     /// a file that is no good there is none: that is for [`Keys::refresh`] to tell.
-    pub(super) fn change(
+    ///
+    /// Others may keep the file for as long as a change takes: no thread of the runtime waits.
+    pub(super) async fn change(
         &mut self,
         next: impl FnOnce(&KeyFile) -> Option<Step>,
         now: u64,
     ) -> Result<Option<Step>, AuthorityError> {
-        let _lock = match key_file::lock(&self.path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            lock => lock.map_err(AuthorityError::Lock)?,
-        };
-        let Ok(file) = KeyFile::read(&self.path) else { return Ok(None) };
+        let path = self.path.clone();
+        let Some((lock, file)) = blocking(move || locked(&path)).await?? else { return Ok(None) };
         let mut file = of_realm(file, self.file.realm())?;
         let Some(step) = next(&file) else { return Ok(None) };
         step.apply(&mut file, &mut getrandom::SysRng, now)?;
-        key_file::replace(&self.path, &file)?;
-        self.version = Version::of(&self.path);
-        self.file = file;
+        let path = self.path.clone();
+        let written = blocking(move || {
+            let _lock = lock;
+            key_file::replace(&path, &file).map(|()| (file, Version::of(&path)))
+        });
+        (self.file, self.version) = written.await??;
         Ok(Some(step))
     }
+}
+
+/// The file as it is now, which nobody else changes while the lock lives; `None` if it is no good.
+fn locked(path: &Path) -> Result<Option<(KeyFileLock, KeyFile)>, AuthorityError> {
+    let lock = match key_file::lock(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        lock => lock.map_err(AuthorityError::Lock)?,
+    };
+    Ok(KeyFile::read(path).ok().map(|file| (lock, file)))
 }
 
 fn of_realm(file: KeyFile, realm: &str) -> Result<KeyFile, AuthorityError> {
@@ -109,8 +121,22 @@ mod tests {
         (dir, keys)
     }
 
-    #[test]
-    fn file_that_is_no_good_is_told_once_and_takes_no_step() {
+    #[tokio::test]
+    async fn change_that_waits_for_another_leaves_the_thread_to_others() {
+        let (_dir, mut keys) = keys();
+        let lock = key_file::lock(&keys.path).unwrap();
+        let other = async {
+            tokio::task::yield_now().await;
+            drop(lock);
+        };
+        let (changed, ()) = tokio::join!(keys.change(|_| Some(Step::Draw), 0), other);
+        assert_eq!(changed.unwrap(), Some(Step::Draw));
+        assert_eq!(keys.file().grants().count(), 2);
+        assert!(matches!(keys.refresh(), Ok(false)), "it knows its own change");
+    }
+
+    #[tokio::test]
+    async fn file_that_is_no_good_is_told_once_and_takes_no_step() {
         let (_dir, mut keys) = keys();
         for spoil in [
             |path: &Path| fs::write(path, "realm =").unwrap(),
@@ -119,19 +145,19 @@ mod tests {
             },
         ] {
             spoil(&keys.path);
-            assert!(matches!(keys.change(|_| Some(Step::Draw), 0), Ok(None)));
+            assert!(matches!(keys.change(|_| Some(Step::Draw), 0).await, Ok(None)));
             assert!(matches!(keys.refresh(), Err(AuthorityError::Keys(_))));
             assert!(matches!(keys.refresh(), Ok(false)));
             assert_eq!(keys.file().grants().count(), 1);
         }
     }
 
-    #[test]
-    fn file_of_another_realm_is_never_in_force() {
+    #[tokio::test]
+    async fn file_of_another_realm_is_never_in_force() {
         let (_dir, mut keys) = keys();
         key_file::replace(&keys.path, &file("other")).unwrap();
         let of_other = |error| matches!(error, AuthorityError::Realm { .. });
-        assert!(keys.change(|_| Some(Step::Draw), 0).is_err_and(of_other));
+        assert!(keys.change(|_| Some(Step::Draw), 0).await.is_err_and(of_other));
         assert!(keys.refresh().is_err_and(of_other));
         assert_eq!(keys.file().realm(), "r");
     }

@@ -277,8 +277,10 @@ impl<V> Authority<V> {
         let unchanged = || claim.changes().is_ok_and(|changes| changes == seen);
         // one at a time: between two of them devices are told
         if fleet.step(self.keys.file(), now()).is_some()
-            && let Some(step) =
-                self.keys.change(|file| fleet.step(file, now()).filter(|_| unchanged()), now())?
+            && let Some(step) = self
+                .keys
+                .change(|file| fleet.step(file, now()).filter(|_| unchanged()), now())
+                .await?
         {
             self.fleet.keys_changed();
             self.told.push_back(Event::Stepped { step });
@@ -361,7 +363,7 @@ async fn patient<T: Send + 'static>(
 }
 
 /// Runs what waits for the storage beside the runtime's threads.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, AuthorityError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| AuthorityError::Thread)

@@ -115,7 +115,7 @@ impl<D: Dial> Worker<D> {
         self.parts.peer.as_ref().is_some_and(|peer| peer.has_topic(&received.topic))
     }
 
-    pub(super) fn take_record(
+    pub(super) async fn take_record(
         &mut self,
         connection: &mut Connection<D::Requests>,
         received: &Received,
@@ -130,17 +130,21 @@ impl<D: Dial> Worker<D> {
             Outcome::Authenticated(run, payload) => {
                 let topic = peer.request_topic().into();
                 self.parts.outbox.push_control(Item::Record { topic, payload });
-                self.authenticated(connection, run);
+                self.authenticated(connection, run).await;
                 Ok(())
             }
         }
     }
 
-    fn authenticated(&mut self, connection: &mut Connection<D::Requests>, run: Authenticated) {
+    async fn authenticated(
+        &mut self,
+        connection: &mut Connection<D::Requests>,
+        run: Authenticated,
+    ) {
         connection.run_ends = None;
         if let Some(updates) = &self.parts.updates {
             // checked at the start: the run is one of the same device and key
-            let _ = updates.attested(&run);
+            let _ = updates.attested(&run).await;
         }
         if connection.probe {
             connection.leave = Leave::Wanted;

@@ -70,7 +70,7 @@ impl<D: Dial> Worker<D> {
             return Err(LinkError::ReplayLog);
         }
         if self.is_record(received) {
-            return self.take_record(connection, received);
+            return self.take_record(connection, received).await;
         }
         if self.is_key_topic(&received.topic) {
             return self.take_update(connection, received).await;

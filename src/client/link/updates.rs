@@ -52,14 +52,14 @@ impl<D: Dial> Worker<D> {
     }
 
     /// A moment came that has to do with updates.
-    pub(super) fn updates_due(&mut self, connection: &mut Connection<D::Requests>) {
+    pub(super) async fn updates_due(&mut self, connection: &mut Connection<D::Requests>) {
         let Some(updates) = self.own_updates().map(Arc::clone) else { return };
         let now = Instant::now();
         if connection.due.again.take_if(|due| *due <= now).is_some() {
             self.push_request_for(&updates);
         }
         if connection.due.withheld.take_if(|due| *due <= now).is_some()
-            && let Some(withheld) = updates.withheld()
+            && let Some(withheld) = updates.withheld().await
         {
             let link = self.parts.link;
             let _ = self.parts.feed.push(Event::UpdateWithheld { link, withheld });
@@ -80,9 +80,7 @@ impl<D: Dial> Worker<D> {
             return Ok(());
         }
         let (payload, retain) = (received.payload.clone(), received.retain);
-        let taken = tokio::task::spawn_blocking(move || updates.take(&payload, retain)).await;
-        // a store that panicked stored nothing that anyone uses
-        let outcome = taken.unwrap_or_else(|error| Outcome::NotStored(error.into()));
+        let outcome = updates.take_in_turn(payload, retain).await;
         self.updated(connection, outcome);
         Ok(())
     }

@@ -192,6 +192,7 @@ impl KeyUpdates {
         let mut keys = Keys { base, held, due: None };
         keys.due = keys.next_date(now());
         Arc::new(Updates {
+            turn: Arc::default(),
             desk: Mutex::new(Desk { receiver, store }),
             keys: Mutex::new(keys),
             owner,

@@ -229,6 +229,43 @@ async fn store_that_panics_leaves_the_keys_as_they_are() {
     assert_eq!(running.take(&authority, &second), Some(2));
 }
 
+/// Stands still in a write until it is let go.
+struct Slow(std::sync::mpsc::Sender<()>, std::sync::mpsc::Receiver<()>);
+
+impl Keeper for Slow {
+    fn write(&mut self, _: &[u8]) -> Result<(), StoreError> {
+        self.0.send(()).unwrap();
+        Ok(self.1.recv_timeout(Duration::from_secs(10))?)
+    }
+}
+
+#[tokio::test]
+async fn task_that_asks_while_a_store_writes_keeps_no_thread() {
+    let (memory, mut authority) = (Memory::with_first(), Authority::new());
+    let asks = authority.seal(&numbered(2, true));
+    drop(Running::start(&memory, vec![], vec![]).updates.take(&asks, true));
+    // the first is stored with a number that is not taken; the second takes the place of all
+    let running = Running::start(&memory, vec![], with_counter());
+    for update in [asks, authority.seal(&numbered(3, false))] {
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let (let_go, end) = std::sync::mpsc::channel();
+        running.updates.desk().store = Box::new(Slow(begun, end));
+        let taken = Arc::clone(&running.updates).take_in_turn(update.into(), true);
+        let taken = tokio::spawn(taken);
+        while has_begun.try_recv().is_err() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(running.updates.keys.try_lock().is_ok(), "dates are kept meanwhile");
+        let withheld = running.updates.withheld();
+        let early = tokio::time::timeout(Duration::from_millis(10), withheld).await;
+        assert!(early.is_err(), "it waits for its turn");
+        let_go.send(()).unwrap();
+        let outcome = taken.await.unwrap();
+        assert!(!matches!(outcome, Outcome::NotStored(_) | Outcome::Refused(_)));
+        assert!(running.updates.withheld().await.is_none());
+    }
+}
+
 #[test]
 fn options_without_sense_say_what_is_wrong() {
     let new = |realm: &str, prefix: &str, byte: u8, memory: &Memory| {
