@@ -183,6 +183,12 @@ impl DeviceFile {
         &self.response
     }
 
+    /// The key that the device and its authority share, for `client::KeyUpdates`.
+    #[must_use]
+    pub const fn key(&self) -> &SharedKey {
+        &self.key
+    }
+
     /// The key for peer authentication.
     ///
     /// # Errors

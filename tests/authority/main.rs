@@ -21,15 +21,17 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use std::{env, thread};
 
 use device::Device;
+use mqtt_seal::client::KeyUpdates;
 use mqtt_seal::client::authority::{AuthorityError, Setup};
-use mqtt_seal::guard::{Guard, OpenError};
+use mqtt_seal::guard::{Guard, OpenError, QoS};
 use mqtt_seal::keyring::Keyring;
 use mqtt_seal::peer::Names;
-use mqtt_seal::policy::{Links, Policy, Rule};
+use mqtt_seal::policy::{Links, Policy, Rule, Scope};
 use mqtt_seal::rumqttc_v4::{AsyncClient, ClientOptions, Event, PeerAuth};
 use mqtt_seal::secret::SharedKey;
 use mqtt_seal::store::key_file::{self, KeyFile};
 use mqtt_seal::store::ledger_file::{DeviceRow, LedgerFile, LedgerFileError, Rotation, Settings};
+use mqtt_seal::store::update_file::UpdateFile;
 use mqtt_seal::tls::TlsConfig;
 use mqtt_seal::update::KeyState;
 use rumqttc::MqttOptions;
@@ -178,6 +180,44 @@ async fn client_trusts_the_broker_that_the_authority_vouches_for_by_its_key() {
     assert_eq!(run.attestation().serial, site.devices[1].receiver.serial().unwrap());
     let seen = |site: &mut Site| site.said().contains(&format!("d1 is there, over {name}"));
     site.until("a run over TLS", seen).await;
+}
+
+/// As docs/authority.md says: with the device's file and nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn client_of_a_device_file_is_given_its_keys_and_acknowledges_them() {
+    let mut site = started(2).await;
+    let (port, file) = (site.broker.tls_port(), &site.files[1]);
+    let broker = format!("localhost:{port}");
+    let Names { device, authority, request, response, .. } = file.names(&broker).unwrap();
+    let peer = PeerAuth::new(file.peer_key().unwrap(), device, authority, request, response);
+    let dir = tempfile::TempDir::new().unwrap();
+    let store = UpdateFile::open(dir.path().join("updates")).unwrap();
+    let updates = KeyUpdates::new(file.key(), file.realm(), device, file.prefix(), store).unwrap();
+    let tls = TlsConfig::builder().verify_by_peer_alone().build().unwrap();
+    let mqtt = MqttOptions::new("pump", "localhost", port);
+    let options = ClientOptions::new().require_peer_auth(peer).key_updates(updates).tls(mqtt, &tls);
+    let policy = Policy::new(vec![
+        Rule::sealed(["plant/#"]).scope(Scope::Path { depth: 2 }).build().unwrap(),
+    ]);
+    let guard = Guard::new(policy, Keyring::default(), Links::Tls).unwrap();
+    let (client, mut events) = AsyncClient::new(guard, options, 10).unwrap();
+    let serial = site.devices[1].receiver.serial().unwrap();
+    loop {
+        let event = tokio::time::timeout(DEADLINE, events.poll()).await.unwrap();
+        match event.unwrap() {
+            Event::KeysUpdated { serial: told, .. } if told == serial => break,
+            Event::UpdateRefused { reason, .. } => panic!("{reason}"),
+            _ => {}
+        }
+    }
+    tokio::spawn(async move { while events.poll().await.is_some() {} });
+    let sent = client.publish("plant/a/d1", QoS::AtLeastOnce, false, "27").await.unwrap();
+    sent.await.unwrap();
+    // from here on the client alone speaks for the device
+    site.devices[1].online = false;
+    rotate(&site, 1);
+    let acknowledged = |site: &mut Site| site.said().contains("generation 2 seals: every device");
+    site.until("a rotation with a real client", acknowledged).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
