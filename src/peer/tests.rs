@@ -117,6 +117,20 @@ fn the_authority_remembers_a_run_when_it_is_complete_and_not_before() {
 }
 
 #[test]
+fn a_confirmation_over_a_broker_that_was_disowned_since_is_refused() {
+    let (enrolled, mut device) = (key(), Device::new(key(), &names()));
+    let mut authority = Authority::new(names().authority, names().request, 0);
+    authority.vouch(names().broker, Vec::new());
+    let [mut m1, mut m2, mut m3] = [const { Vec::new() }; 3];
+    device.start(0, &mut Constant, &[], &mut m1).unwrap();
+    tell(&mut authority, &enrolled, &m1, &mut Constant, &mut m2).unwrap();
+    device.receive(&Record { topic: "res", bytes: &m2, now: 0 }, Hop::Plain, &mut m3).unwrap();
+    authority.disown(names().broker);
+    let refused = tell(&mut authority, &enrolled, &m3, &mut Constant, &mut m2);
+    assert_eq!(refused.unwrap_err(), RequestError::UnknownBroker);
+}
+
+#[test]
 fn a_start_ahead_of_the_clock_counts_as_absent() {
     let (enrolled, mut device) = (key(), Device::new(key(), &names()));
     // the clock was set back since
