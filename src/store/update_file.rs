@@ -101,6 +101,8 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 fn lock(path: &Path) -> Result<File, UpdateFileError> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(beside(path, ".lock")).map_err(|error| io_error(path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),

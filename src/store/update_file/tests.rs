@@ -39,7 +39,10 @@ fn state_is_there_after_a_restart_and_the_last_one_counts() {
 fn file_is_its_owners_alone_and_one_open_to_others_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let (_dir, path) = written(b"state");
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    // who can read a file can lock it
+    for file in [&path, &beside(&path, ".lock")] {
+        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
     for mode in [0o640, 0o604, 0o620] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         assert_refused(&path, &format!("is open to others (mode {mode:o}): set its mode to 600"));
