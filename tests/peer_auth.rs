@@ -267,6 +267,26 @@ async fn plain_answer_of_nobody_lets_nothing_out() {
     assert!(!log.contains(TOPIC) && !log.contains(CLIENT_ID), "{log}");
 }
 
+/// Whoever stood in the broker's place for a moment must not keep a device for ever.
+#[tokio::test]
+async fn silent_server_that_is_not_known_is_left() {
+    let certs = Certs::new();
+    let other = Mosquitto::start(&Setup::new(&certs.of_other_ca));
+    let pause = Duration::from_millis(50);
+    let mqtt = rumqttc::MqttOptions::new(CLIENT_ID, "localhost", other.tls_port());
+    let options = rumqttc_v4::ClientOptions::new()
+        .reconnect_pause(pause, pause)
+        .require_peer_auth(device().patience(pause))
+        .tls(mqtt, &by_peer().build().unwrap());
+    let (_client, mut events) =
+        rumqttc_v4::AsyncClient::new(guard(Links::Tls), options, 10).unwrap();
+    for _ in 0..2 {
+        // told each time, so that waiting alone would wait for ever
+        let left = tokio::time::timeout(DEADLINE, down(&mut events)).await;
+        assert_eq!(left.unwrap(), LinkError::Peer(PeerFault::Silent));
+    }
+}
+
 struct Cheat(Arc<CertifiedKey>);
 
 impl core::fmt::Debug for Cheat {

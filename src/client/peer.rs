@@ -81,8 +81,8 @@ impl PeerAuth {
     }
 
     /// How long a run waits for its answer before it is told
-    /// ([`Event::PeerSilent`](super::Event::PeerSilent)) and another begins: 30 seconds by default,
-    /// and at most.
+    /// ([`Event::PeerSilent`](super::Event::PeerSilent)) and another begins, behind a probe on another
+    /// connection: 30 seconds by default, and at most.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience.min(Duration::from_millis(RUN_MS));
@@ -264,7 +264,7 @@ impl Peer {
         self.sight.forget();
     }
 
-    /// A probe was not let in: a key that an update names is tried again, as the only way on.
+    /// A probe was not let in, or not answered: a key that an update names is tried again.
     pub(super) const fn probe_refused(&mut self) {
         self.sight.trust_again();
     }

@@ -75,6 +75,8 @@ pub enum PeerFault {
     NotSubscribed,
     /// The random generator failed.
     NoEntropy,
+    /// A probe had no answer in time: its server may be anybody, and is looked for anew.
+    Silent,
 }
 
 impl fmt::Display for PeerFault {
@@ -92,6 +94,9 @@ impl fmt::Display for PeerFault {
                 "the broker refuses the topic of the authority's answers: allow it to this client"
             }
             Self::NoEntropy => "the random generator failed",
+            Self::Silent => {
+                "the authority did not answer: see whether it runs and knows this device"
+            }
         })
     }
 }

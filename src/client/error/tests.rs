@@ -317,6 +317,10 @@ fn faults_of_peer_authentication_say_what_to_do() {
             "the broker refuses the topic of the authority's answers: allow it to this client",
         ),
         (PeerFault::NoEntropy, "the random generator failed"),
+        (
+            PeerFault::Silent,
+            "the authority did not answer: see whether it runs and knows this device",
+        ),
     ] {
         let error = LinkError::Peer(fault).to_string();
         assert_eq!(error, std::format!("peer authentication failed: {text}"));

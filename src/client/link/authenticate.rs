@@ -99,7 +99,8 @@ impl<D: Dial> Worker<D> {
         Ok(())
     }
 
-    /// Nobody answered in time: that is told, and another run begins.
+    /// Nobody answered in time: that is told, and another run begins. A probe is given up, since its
+    /// server may be anybody.
     pub(super) fn run_over(
         &mut self,
         connection: &mut Connection<D::Requests>,
@@ -107,6 +108,10 @@ impl<D: Dial> Worker<D> {
         let patience = self.parts.peer.as_ref().map(|peer| peer.patience);
         connection.run_ends = patience.and_then(|patience| Instant::now().checked_add(patience));
         let _ = self.parts.feed.push(Event::PeerSilent { link: self.parts.link });
+        if connection.probe {
+            // whoever it is would keep this client for as long as it likes
+            return Err(LinkError::Peer(PeerFault::Silent));
+        }
         if connection.stage == Stage::Listening { self.start_run(connection) } else { Ok(()) }
     }
 
@@ -176,6 +181,10 @@ impl<D: Dial> Worker<D> {
             LinkError::Refused(Refusal::Credentials | Refusal::NotAuthorized) if probe => {
                 peer.probe_refused();
                 self.refuse(PeerFault::PinNeeded)
+            }
+            LinkError::Peer(PeerFault::Silent) => {
+                peer.probe_refused();
+                error
             }
             LinkError::Certificate(_) | LinkError::Peer(_) => {
                 peer.forget_server();
