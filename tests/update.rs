@@ -207,6 +207,9 @@ fn a_withheld_update_shows_after_a_run() {
     node.receiver.attested(&pairwise_run("a", 1, 3)).unwrap();
     let withheld = node.receiver.withheld().unwrap();
     assert_eq!((withheld.stored, withheld.newest), (Some(1), 3));
+    // nor does an authority that forgot
+    node.receiver.attested(&pairwise_run("a", 1, 1)).unwrap();
+    assert_eq!(node.receiver.withheld(), Some(withheld));
     assert_eq!(withheld.to_string(), "the newest key update is 3, only 1 came");
     // one that is newer and not the newest does not hide it
     let second = sealed(&mut publisher, &snapshot(2, &[(1, KeyState::Active)]), EPOCH);

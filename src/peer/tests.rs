@@ -151,6 +151,10 @@ fn a_failing_generator_starts_and_answers_nothing() {
     assert_eq!(device.start(0, &mut Broken, &[], &mut m1), Err(NoEntropy));
     assert!(m1.is_empty() && !device.is_running(0));
     device.start(0, &mut Constant, &[], &mut m1).unwrap();
+    assert!(device.is_running(0));
+    // at the next connection: the run of the one before does not go on
+    device.start(0, &mut Broken, &[], &mut m2).unwrap_err();
+    assert!(m2.is_empty() && !device.is_running(0));
     let mut authority = Authority::new(names().authority, names().request, 0);
     authority.vouch(names().broker, Vec::new());
     let refused = tell(&mut authority, &enrolled, &m1, &mut Broken, &mut m2);
@@ -199,6 +203,15 @@ fn an_attestation_is_read_as_it_was_written_and_no_other_way() {
     // an array of more hashes than there can be costs nothing
     let huge = b"\xA3\x01\x9B\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF";
     assert_eq!(Attestation::parse(huge), None);
+}
+
+#[test]
+fn a_channel_keeps_no_more_keys_than_a_scope_has() {
+    let mut channel = Channel::new();
+    for byte in 0..20 {
+        channel.install(&PeerSession::new("d", SharedKey::take(&mut [byte; 32])), 0);
+    }
+    assert_eq!(channel.keyring().grants().len(), crate::keyring::MAX_LIVE_KEYS);
 }
 
 #[test]
