@@ -24,14 +24,17 @@ use device::Device;
 use mqtt_seal::client::KeyUpdates;
 use mqtt_seal::client::authority::{AuthorityError, Setup};
 use mqtt_seal::guard::{Guard, OpenError, QoS};
-use mqtt_seal::keyring::Keyring;
+use mqtt_seal::keyring::{Keyring, ScopeRef};
 use mqtt_seal::peer::Names;
 use mqtt_seal::policy::{Links, Policy, Rule, Scope};
 use mqtt_seal::rumqttc_v4::{AsyncClient, ClientOptions, Event, PeerAuth};
 use mqtt_seal::secret::SharedKey;
-use mqtt_seal::store::key_file::{self, KeyFile};
-use mqtt_seal::store::ledger_file::{DeviceRow, LedgerFile, LedgerFileError, Rotation, Settings};
+use mqtt_seal::store::key_file::{self, KeyFile, Share};
+use mqtt_seal::store::ledger_file::{
+    DeviceRow, Granted, LedgerFile, LedgerFileError, Rotation, Settings,
+};
 use mqtt_seal::store::update_file::UpdateFile;
+use mqtt_seal::suite::Suite;
 use mqtt_seal::tls::TlsConfig;
 use mqtt_seal::update::KeyState;
 use rumqttc::MqttOptions;
@@ -238,6 +241,21 @@ async fn broker_that_forgot_everything_is_given_all_updates_again() {
         device.update(&newest.payload, true);
         assert_eq!(device.receiver.serial(), serial, "d{number}: the same again");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn device_whose_update_is_too_large_keeps_nobody_else_from_theirs() {
+    let mut site = started(2).await;
+    let name = |number: usize| format!("{number}{}", "x".repeat(60_000));
+    let names: Vec<String> = (0..7).map(name).collect();
+    let shares = names.iter().map(|name| Share::Scope(ScopeRef::Named(name), Suite::default()));
+    let shares = shares.map(Granted::new).collect();
+    let key = SharedKey::take(&mut [7; 32]);
+    site.ledger.enrol("big", &DeviceRow::new(key, shares, false, 0)).unwrap();
+    rotate(&site, 1);
+    let rotated = |site: &mut Site| site.all(|one| one.generations(KeyState::Active) == [2]);
+    site.until("rotation of the others", rotated).await;
+    assert!(site.said().contains("acme/keys/big: not published: "), "{}", site.said());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,6 +79,15 @@ pub enum Event {
         /// Why.
         reason: Unfit,
     },
+    /// A message does not go out: it is too large, or the broker refuses it. What the device has
+    /// stays, and the others are served.
+    #[non_exhaustive]
+    NotPublished {
+        /// Its topic, which names the device.
+        topic: String,
+        /// Why.
+        error: ClientError,
+    },
     /// The key file was changed.
     #[non_exhaustive]
     Stepped {
@@ -123,6 +132,7 @@ impl fmt::Display for Event {
             Self::Unfit { device, reason } => {
                 write!(f, "{device} keeps what it has: {reason}")
             }
+            Self::NotPublished { topic, error } => write!(f, "{topic}: not published: {error}"),
             Self::Stepped { step } => step.fmt(f),
             Self::KeysUnreadable { error } => write!(f, "the key file is left aside: {error}"),
             Self::Ignored { count } => write!(f, "{count} messages were ignored"),

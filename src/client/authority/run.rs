@@ -14,7 +14,7 @@ use super::event::{AuthorityError, Event};
 use super::fleet::{Fleet, Heard, Outgoing};
 use super::keys::Keys;
 use crate::client::handle::{AsyncClient, EventLoop};
-use crate::client::{Event as Told, Message};
+use crate::client::{ClientError, Event as Told, Message};
 use crate::guard::QoS;
 use crate::peer::{BrokerName, SpkiHash};
 use crate::policy::{Policy, Rule, RuleError, Transport};
@@ -169,7 +169,7 @@ impl<V> Authority<V> {
             tokio::select! {
                 event = self.events.poll() => self.take(event.ok_or(AuthorityError::Ended)?).await?,
                 sent = publish(&self.client, waiting), if waiting.is_some() => {
-                    sent?;
+                    self.told.extend(sent?);
                     self.sent(is_answer).await?;
                 }
                 _ = self.ticks.tick() => self.tick().await?,
@@ -214,6 +214,9 @@ impl<V> Authority<V> {
             }
             Told::SubscribeFailed { filter, .. } => {
                 return Err(AuthorityError::Subscribe { filter });
+            }
+            Told::PublishFailed { topic, reason } => {
+                self.told.push_back(Event::NotPublished { topic, error: reason });
             }
             Told::Missed { count } => self.ignored = self.ignored.saturating_add(count),
             _ => {}
@@ -340,14 +343,20 @@ const fn is_answer_next(answers: usize, updates: usize, answered: bool) -> bool 
     answers > 0 && (updates == 0 || !answered)
 }
 
-/// Publishes one message, as soon as there is room for it. Cancel safe.
+/// Publishes one message, as soon as there is room for it, or says that it never goes out. Cancel
+/// safe.
 async fn publish<V>(
     client: &AsyncClient<V>,
     message: Option<&Outgoing>,
-) -> Result<(), AuthorityError> {
-    let Some(Outgoing { topic, payload, retain }) = message else { return Ok(()) };
-    client.publish(topic.as_str(), QoS::AtLeastOnce, *retain, payload.as_slice()).await?;
-    Ok(())
+) -> Result<Option<Event>, AuthorityError> {
+    let Some(Outgoing { topic, payload, retain }) = message else { return Ok(None) };
+    match client.publish(topic.as_str(), QoS::AtLeastOnce, *retain, payload.as_slice()).await {
+        Ok(_) => Ok(None),
+        Err(error @ ClientError::TooLarge { .. }) => {
+            Ok(Some(Event::NotPublished { topic: topic.clone(), error }))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reads or writes the ledger, however long others keep it.
