@@ -1,5 +1,7 @@
 //! The claim of the one authority that runs on a ledger. Knows how it hears of changes by others.
 
+#[cfg(unix)]
+use std::fs::{self, Metadata};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ pub struct Claim {
     ledger: LedgerFile,
     /// Locked. Whoever changes the ledger makes it a byte longer.
     lock: File,
+    #[cfg(unix)]
+    lock_path: PathBuf,
 }
 
 /// All that a ledger holds.
@@ -59,7 +63,12 @@ impl Claim {
         let path = PathBuf::from(ledger.path());
         let lock = lock_file(&path).map_err(|error| LedgerFileError::io(&path, error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { ledger, lock }),
+            Ok(()) => Ok(Self {
+                ledger,
+                lock,
+                #[cfg(unix)]
+                lock_path: lock_path(&path),
+            }),
             Err(TryLockError::WouldBlock) => Err(LedgerFileError::Claimed { path }),
             Err(TryLockError::Error(error)) => Err(LedgerFileError::io(&path, error)),
         }
@@ -74,11 +83,23 @@ impl Claim {
     /// A number that grows with every change by others. Ask before [`Claim::load`].
     ///
     /// # Errors
-    /// [`LedgerFileError::Io`].
+    /// [`LedgerFileError::Unlocked`], [`LedgerFileError::Io`].
     pub fn changes(&self) -> Result<u64, LedgerFileError> {
         let metadata = self.lock.metadata();
         let metadata = metadata.map_err(|error| LedgerFileError::io(self.ledger.path(), error))?;
+        #[cfg(unix)]
+        self.check(&metadata)?;
         Ok(metadata.len())
+    }
+
+    /// Whether the file that is locked is the one that others find.
+    #[cfg(unix)]
+    fn check(&self, own: &Metadata) -> Result<(), LedgerFileError> {
+        use std::os::unix::fs::MetadataExt as _;
+        let found = fs::metadata(&self.lock_path).ok();
+        let same = found.is_some_and(|found| (found.dev(), found.ino()) == (own.dev(), own.ino()));
+        let path = || self.ledger.path().into();
+        same.then_some(()).ok_or_else(|| LedgerFileError::Unlocked { path: path() })
     }
 
     /// All that the ledger holds.

@@ -48,6 +48,12 @@ pub enum LedgerFileError {
         /// The file.
         path: PathBuf,
     },
+    /// The file that is locked for the authority that runs is not there any more: it would not hear
+    /// of changes by others, and another could start.
+    Unlocked {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is no ledger.
     Foreign {
         /// The file.
@@ -104,6 +110,7 @@ impl fmt::Display for LedgerFileError {
         | Self::Permissions { path, .. }
         | Self::Busy { path }
         | Self::Claimed { path }
+        | Self::Unlocked { path }
         | Self::Foreign { path }
         | Self::Damaged { path }
         | Self::NewerVersion { path, .. }
@@ -135,6 +142,9 @@ impl LedgerFileError {
             Self::NotAFile { .. } => "is a link, a folder or a device: name the file itself",
             Self::Busy { .. } => "is being changed by another process: try again",
             Self::Claimed { .. } => "has an authority that runs: stop that one first",
+            Self::Unlocked { .. } => {
+                "has lost its lock file, by which others are heard of: start again"
+            }
             Self::Foreign { .. } => "is a file of something else: name another one",
             _ => "is damaged: enrol the devices anew, in another one",
         }

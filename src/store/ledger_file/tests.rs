@@ -138,6 +138,25 @@ fn claim_sees_every_change_of_others_and_none_of_its_own() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn claim_without_its_lock_file_is_none() {
+    let (_dir, ledger) = ledger();
+    let claim = ledger.claim().unwrap();
+    let path = lock_path(ledger.path());
+    let spoils: [&dyn Fn(); 2] = [&|| fs::remove_file(&path).unwrap(), &|| {
+        // what others change is told by another file now
+        ledger.rotate(ORDER).unwrap();
+    }];
+    for spoil in spoils {
+        spoil();
+        let error = claim.changes().unwrap_err().to_string();
+        let expected = "has lost its lock file, by which others are heard of: start again";
+        assert!(error.ends_with(expected), "{error}");
+    }
+    ledger.claim().unwrap().changes().unwrap();
+}
+
 #[test]
 fn what_an_authority_wrote_is_there_for_the_next() {
     let (_dir, ledger) = ledger();
