@@ -333,7 +333,8 @@ pub(super) fn random_id() -> Result<String, NoEntropy> {
     Ok(used.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
 }
 
-#[cfg(all(test, feature = "tls"))]
+#[cfg(test)]
+#[cfg(feature = "tls")]
 mod tests {
     use super::*;
     use crate::secret::SharedKey;
