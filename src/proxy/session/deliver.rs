@@ -218,6 +218,8 @@ impl Session {
                 client.confirm(receipt);
             }
             QoS::AtLeastOnce | QoS::ExactlyOnce => {
+                // one that did not open before may now
+                client.swallowed.remove(&publish.id);
                 self.deliveries.insert(publish.id, receipt);
             }
         }

@@ -67,6 +67,24 @@ fn release_of_a_swallowed_message_is_answered_on_the_next_connection_too() {
 }
 
 #[test]
+fn release_of_a_message_that_opens_at_its_repetition_reaches_the_client() {
+    let other = "[[rule]]\ntopics = [\"s/b\"]\npayload = \"sealed\"\n";
+    for version in OLD_AND_NEW {
+        let mut rig = Rig::connected(other, version);
+        let sealed = peer().seal("s/a", b"27");
+        let out = rig.broker(&publish(version, 4, "s/a", 9, &[], &sealed));
+        assert_eq!(out, Out::to_main(&ack(PUBREC, 9)));
+        // the broker did not get PUBREC, and meanwhile there is a rule
+        rig.core.replace(config(POLICY, 7, Links::Tcp)).unwrap();
+        rig.connect("pump", false);
+        let out = rig.broker(&publish(version, 12, "s/a", 9, &[], &sealed));
+        assert_eq!(out, Out::to_client(&publish(version, 12, "s/a", 9, &[], b"27")));
+        rig.client(&ack(PUBREC, 9));
+        assert_eq!(rig.broker(&ack(PUBREL, 9)), Out::to_client(&ack(PUBREL, 9)));
+    }
+}
+
+#[test]
 fn redelivery_reaches_the_client_until_it_has_acknowledged() {
     let sealed = peer().seal("s/a", b"27");
     let first = publish(Version::V311, 2, "s/a", 9, &[], &sealed);
