@@ -68,7 +68,7 @@ impl Session {
             entry.connection = self.number;
             packet::set_dup(&mut entry.packet, false);
             match side {
-                Side::Plain => self.put_on_plain(&entry.packet)?,
+                Side::Plain => self.put_on_plain(id, &entry.packet)?,
                 Side::Main | Side::Client => self.to_main.put(&entry.packet),
             }
         } else {
@@ -96,6 +96,10 @@ impl Session {
     ) -> Result<(), Ended> {
         let ack = Acknowledgement::parse(frame);
         let ack = ack.map_err(|malformed| Ended::BrokerPacket(malformed.into()))?;
+        // whoever is on the way in clear has no word in what went by TLS
+        if side == Side::Plain && !self.plain.in_flight.contains(&ack.id) {
+            return Ok(());
+        }
         let entry = client.sent.get_mut(ack.id).filter(|entry| match self.core.settings.links {
             Links::Both => (entry.link == Link::Tcp) == (side == Side::Plain),
             Links::Tcp | Links::Tls => true,
@@ -116,7 +120,7 @@ impl Session {
             self.end_of(client, ack.id, frame.kind == Kind::Puback && !ack.is_refusal());
         }
         if side == Side::Plain && ends {
-            self.plain_has_room();
+            self.plain_has_room(ack.id);
         }
         if resumed && frame.kind == Kind::Pubrec {
             // the client waits for PUBCOMP
@@ -148,10 +152,10 @@ impl Session {
     }
 
     /// A message by the plain link is acknowledged: the next may go.
-    fn plain_has_room(&mut self) {
-        self.plain.in_flight = self.plain.in_flight.saturating_sub(1);
-        if let Some(packet) = self.plain.queued.pop_front() {
-            self.plain.in_flight = self.plain.in_flight.saturating_add(1);
+    fn plain_has_room(&mut self, id: u16) {
+        self.plain.in_flight.remove(&id);
+        if let Some((id, packet)) = self.plain.queued.pop_front() {
+            self.plain.in_flight.insert(id);
             self.plain.queued_bytes = self.plain.queued_bytes.saturating_sub(packet.len());
             self.to_plain.put(&packet);
         }

@@ -120,9 +120,10 @@ struct Plain {
     /// Seconds between signs of life, and when the broker was given the last one.
     keep_alive: u16,
     heard: Option<u64>,
-    /// Messages of `QoS` 1 and 2 that are not acknowledged, and those that wait until some are.
-    in_flight: usize,
-    queued: VecDeque<Vec<u8>>,
+    /// IDs of messages of `QoS` 1 and 2 that are not acknowledged, and the messages that wait until
+    /// some are.
+    in_flight: HashSet<u16>,
+    queued: VecDeque<(u16, Vec<u8>)>,
     queued_bytes: usize,
 }
 
@@ -196,7 +197,7 @@ impl Session {
                 limits: Limits::default(),
                 keep_alive: 0,
                 heard: None,
-                in_flight: 0,
+                in_flight: HashSet::new(),
                 queued: VecDeque::new(),
                 queued_bytes: 0,
             },

@@ -141,7 +141,7 @@ impl Session {
         in_force.meters.get(message.rule).resent.add(1);
         match self.side(entry.link) {
             // a plain link is new with each connection, and so is its window
-            Side::Plain if !counted => return self.put_on_plain(&entry.packet),
+            Side::Plain if !counted => return self.put_on_plain(id, &entry.packet),
             Side::Plain => self.to_plain.put(&entry.packet),
             Side::Main | Side::Client => self.to_main.put(&entry.packet),
         }
@@ -277,7 +277,7 @@ impl Session {
             Side::Plain if qos != QoS::AtMostOnce => {
                 let mut packet = Vec::with_capacity(draft.len(payload.len()));
                 draft.write(payload, &mut packet);
-                return self.put_on_plain(&packet);
+                return self.put_on_plain(draft.id, &packet);
             }
             Side::Plain => draft.write(payload, self.to_plain.end()),
             Side::Main | Side::Client => draft.write(payload, self.to_main.end()),
@@ -286,11 +286,11 @@ impl Session {
     }
 
     /// Writes a message of `QoS` 1 or 2, or lets it wait for the plain link's window.
-    pub(super) fn put_on_plain(&mut self, packet: &[u8]) -> Result<(), Ended> {
+    pub(super) fn put_on_plain(&mut self, id: u16, packet: &[u8]) -> Result<(), Ended> {
         let window =
             self.plain.limits.receive_max.map_or_else(|| usize::from(u16::MAX), usize::from);
-        if self.plain.in_flight < window {
-            self.plain.in_flight = self.plain.in_flight.saturating_add(1);
+        if self.plain.in_flight.len() < window {
+            self.plain.in_flight.insert(id);
             self.to_plain.put(packet);
             return Ok(());
         }
@@ -298,7 +298,7 @@ impl Session {
             return Err(self.bad_client(Ended::PlainQueue));
         }
         self.plain.queued_bytes = self.plain.queued_bytes.saturating_add(packet.len());
-        self.plain.queued.push_back(packet.to_vec());
+        self.plain.queued.push_back((id, packet.to_vec()));
         Ok(())
     }
 

@@ -213,6 +213,23 @@ fn plain_link_that_is_refused_or_brings_messages_ends_the_connection() {
 }
 
 #[test]
+fn plain_link_acknowledges_nothing_that_went_by_tls() {
+    for version in OLD_AND_NEW {
+        let mut rig = running(version, &[]);
+        rig.client(&publish(version, 2, "tls/a", 1, &[], b"27"));
+        rig.client(&publish(version, 2, "any/a", 2, &[], b"27"));
+        rig.client(&publish(version, 4, "any/a", 3, &[], b"27"));
+        for forged in [ack(PUBACK, 1), ack(PUBACK, 2), ack(PUBREC, 3), ack(PUBCOMP, 3)] {
+            assert_eq!(rig.plain(&forged), Out::default());
+        }
+        for id in [1, 2] {
+            assert_eq!(rig.broker(&ack(PUBACK, id)), Out::to_client(&ack(PUBACK, id)));
+        }
+        assert_eq!(rig.broker(&ack(PUBREC, 3)), Out::to_client(&ack(PUBREC, 3)));
+    }
+}
+
+#[test]
 fn alias_is_resolved_for_the_plain_link() {
     let mut rig = Rig::with(BOTH, Version::V5, Links::Both, |options| options);
     rig.client(&connect(Version::V5, "pump", true, &[]));
