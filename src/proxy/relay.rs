@@ -6,7 +6,7 @@
 
 use core::cell::RefCell;
 use core::future::poll_fn;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::io;
 use std::sync::Arc;
@@ -85,6 +85,18 @@ struct Leg {
 impl Leg {
     const fn new(stream: Stream) -> Self {
         Self { stream, inbox: Vec::new(), closed: false, unflushed: false }
+    }
+
+    /// Reads what is not needed any more, until the other end has closed.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        BUFFER.with_borrow_mut(|buffer| {
+            while !self.closed {
+                let mut read = ReadBuf::new(buffer);
+                let result = ready!(self.stream.poll_read(cx, &mut read));
+                self.closed = result.is_err() || read.filled().is_empty();
+            }
+            Poll::Ready(())
+        })
     }
 }
 
@@ -225,9 +237,15 @@ impl Relay {
             if let Some(step) = self.next_step() {
                 return Poll::Ready(step);
             }
-            if !moved {
-                return Poll::Pending;
+            if moved {
+                continue;
             }
+            // only now: what a side said before it closed may just have become due
+            let sides = [Side::Client, Side::Main, Side::Plain];
+            return sides
+                .into_iter()
+                .find(|side| self.is_done(*side))
+                .map_or(Poll::Pending, |side| Poll::Ready(Step::End(End::Closed(side))));
         }
     }
 
@@ -238,18 +256,14 @@ impl Relay {
         if self.session.wants_plain() && self.plain.is_none() {
             return Some(Step::Plain);
         }
-        if self.session.is_over() {
-            return Some(Step::End(End::Left));
-        }
-        let side =
-            [Side::Client, Side::Main, Side::Plain].into_iter().find(|side| self.is_done(*side));
-        side.map(|side| Step::End(End::Closed(side)))
+        self.session.is_over().then_some(Step::End(End::Left))
     }
 
     /// Whether a side has closed, and everything that it said is dealt with.
     fn is_done(&self, side: Side) -> bool {
         let Some(leg) = self.leg(side).filter(|leg| leg.closed) else { return false };
-        let waits = self.session.is_connecting() || !self.session.takes(side);
+        let waits =
+            self.session.is_connecting() || !self.session.takes(side) || !self.has_room(side);
         leg.inbox.is_empty() || side != Side::Client || !waits
     }
 
@@ -401,6 +415,8 @@ impl Relay {
                 continue;
             }
             waits |= left || leg.unflushed || leg.stream.poll_shutdown(cx).is_pending();
+            // a broker whose answers nobody takes reads no further
+            waits |= side != Side::Client && leg.poll_drain(cx).is_pending();
         }
         if waits { Poll::Pending } else { Poll::Ready(()) }
     }

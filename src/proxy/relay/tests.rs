@@ -2,6 +2,8 @@
 
 use super::*;
 
+use core::net::SocketAddr;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -14,35 +16,88 @@ use crate::store::policy_file;
 const CONNECT: [u8; 18] = *b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x04pump";
 const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
 const PUBLISH: [u8; 11] = *b"\x32\x09\x00\x03s/a\x00\x0127";
+const PUBACK: [u8; 4] = [0x40, 2, 0, 1];
 const DISCONNECT: [u8; 2] = [0xE0, 0];
+
+/// A broker, and where a proxy in front of it is.
+async fn scene(change: impl FnOnce(ProxyOptions) -> ProxyOptions) -> (TcpListener, SocketAddr) {
+    let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let options = ProxyOptions::new()
+        .broker("127.0.0.1", broker.local_addr().unwrap().port())
+        .listen(Listen::parse("127.0.0.1:0").unwrap());
+    let policy = policy_file::parse("[[rule]]\ntopics = [\"#\"]\npayload = \"sealed\"\n");
+    let shared = SharedKey::take(&mut [7; 32]);
+    let keyring = Keyring::new(vec![Grant::shared(&shared, "test").unwrap()]);
+    let proxy = Proxy::bind(change(options), policy.unwrap(), keyring).await.unwrap();
+    let address = proxy.addresses()[0];
+    tokio::spawn(proxy.run(core::future::pending()));
+    (broker, address)
+}
+
+/// Takes a connection to the broker, and lets it in.
+async fn let_in(broker: &TcpListener) -> TcpStream {
+    let (mut far, _) = broker.accept().await.unwrap();
+    far.read_exact(&mut [0; CONNECT.len()]).await.unwrap();
+    far.write_all(&CONNACK).await.unwrap();
+    far
+}
+
+/// A client that is let in, and its other end.
+async fn connected(broker: &TcpListener, proxy: SocketAddr) -> (TcpStream, TcpStream) {
+    let mut client = TcpStream::connect(proxy).await.unwrap();
+    client.write_all(&CONNECT).await.unwrap();
+    let far = let_in(broker).await;
+    client.read_exact(&mut [0; CONNACK.len()]).await.unwrap();
+    (client, far)
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(test);
+}
 
 #[test]
 fn what_waits_for_the_store_leaves_after_its_client_did() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    run(async {
         let folder = tempfile::tempdir().unwrap();
-        let options = ProxyOptions::new()
-            .broker("127.0.0.1", broker.local_addr().unwrap().port())
-            .listen(Listen::parse("127.0.0.1:0").unwrap())
-            .store(OutboxFile::open(folder.path().join("store")).unwrap());
-        let policy = policy_file::parse("[[rule]]\ntopics = [\"#\"]\npayload = \"sealed\"\n");
-        let shared = SharedKey::take(&mut [7; 32]);
-        let keyring = Keyring::new(vec![Grant::shared(&shared, "test").unwrap()]);
-        let proxy = Proxy::bind(options, policy.unwrap(), keyring).await.unwrap();
-        let address = proxy.addresses()[0];
-        let running = tokio::spawn(proxy.run(core::future::pending()));
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.write_all(&CONNECT).await.unwrap();
-        let (mut far, _) = broker.accept().await.unwrap();
-        far.read_exact(&mut [0; CONNECT.len()]).await.unwrap();
-        far.write_all(&CONNACK).await.unwrap();
-        client.read_exact(&mut [0; CONNACK.len()]).await.unwrap();
+        let store = OutboxFile::open(folder.path().join("store")).unwrap();
+        let (broker, proxy) = scene(|options| options.store(store)).await;
+        let (mut client, mut far) = connected(&broker, proxy).await;
         client.write_all(&[PUBLISH.as_slice(), &DISCONNECT].concat()).await.unwrap();
         let mut rest = Vec::new();
         far.read_to_end(&mut rest).await.unwrap();
         // a broker that gets no DISCONNECT publishes the will
         assert_eq!((rest.first(), rest.last_chunk()), (Some(&0x32), Some(&DISCONNECT)));
-        running.abort();
+    });
+}
+
+#[test]
+fn what_was_said_before_connack_leaves_although_the_client_says_no_more() {
+    run(async {
+        let (broker, proxy) = scene(|options| options).await;
+        let mut client = TcpStream::connect(proxy).await.unwrap();
+        client.write_all(&[CONNECT.as_slice(), &PUBLISH].concat()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        let_in(&broker).await.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest.first(), Some(&0x32));
+    });
+}
+
+#[test]
+fn broker_that_answers_a_client_that_left_gets_all_that_was_written() {
+    run(async {
+        let (broker, proxy) = scene(|options| options).await;
+        let (mut client, mut far) = connected(&broker, proxy).await;
+        client.write_all(&[PUBLISH.as_slice(), &DISCONNECT].concat()).await.unwrap();
+        client.read_to_end(&mut Vec::new()).await.unwrap();
+        // who cannot answer what it reads first reads no further
+        for _ in 0..2 {
+            far.write_all(&PUBACK).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let mut rest = Vec::new();
+        far.read_to_end(&mut rest).await.unwrap();
+        assert_eq!((rest.first(), rest.last_chunk()), (Some(&0x32), Some(&DISCONNECT)));
     });
 }
