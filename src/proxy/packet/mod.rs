@@ -208,6 +208,14 @@ impl<'a> Frame<'a> {
         let body = bytes.get(header..).unwrap_or_default();
         Ok(Some(Self { kind, flags: first & 0x0F, body, bytes }))
     }
+
+    /// What is there of a packet, whose end may be missing.
+    pub(super) fn front(bytes: &'a [u8]) -> Option<Self> {
+        let (&first, rest) = bytes.split_first()?;
+        let (_, header) = properties::length(rest).ok()??;
+        let body = rest.get(header..)?;
+        Some(Self { kind: Kind::of(first)?, flags: first & 0x0F, body, bytes })
+    }
 }
 
 #[cfg(test)]

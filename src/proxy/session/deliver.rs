@@ -23,6 +23,40 @@ struct Message<'a> {
 
 impl Session {
     pub(super) fn deliver(&mut self, client: &mut Client, frame: &Frame<'_>) -> Result<(), Ended> {
+        self.read(client, frame, Self::open)
+    }
+
+    /// Takes a message of `len` bytes, which are more than are waited for, in place of the client: a
+    /// broker would bring it for ever. Whether so much of it is there that it could be.
+    pub(super) fn pass_over(
+        &mut self,
+        client: &mut Client,
+        bytes: &[u8],
+        len: usize,
+    ) -> Result<bool, Ended> {
+        let front = Frame::front(bytes).filter(|front| front.kind == Kind::Publish);
+        let is_whole = |front: &Frame<'_>| Publish::parse(front, self.version).is_ok();
+        match front {
+            Some(front) if is_whole(&front) => {
+                self.skip = len;
+                self.read(client, &front, |session, client, in_force, message| {
+                    session.swallow(client, in_force, message, "TooLargeForProxy");
+                    Ok(())
+                })?;
+                Ok(true)
+            }
+            Some(_) if bytes.len() <= self.max_packet() => Ok(false),
+            _ => Err(Ended::BrokerPacket(PacketError::TooLarge { len })),
+        }
+    }
+
+    /// Reads a message, and gives it to `then`.
+    fn read(
+        &mut self,
+        client: &mut Client,
+        frame: &Frame<'_>,
+        then: impl FnOnce(&mut Self, &mut Client, &InForce, &Message<'_>) -> Result<(), Ended>,
+    ) -> Result<(), Ended> {
         const MALFORMED: Ended = Ended::BrokerPacket(PacketError::Malformed);
         if self.stage == Stage::Connecting {
             return Err(Ended::UnexpectedPacket(Kind::Publish));
@@ -48,7 +82,7 @@ impl Session {
                 properties: &properties,
                 rule: self.rule_of(&in_force, &name, 1),
             };
-            self.open(client, &in_force, &message)
+            then(self, client, &in_force, &message)
         });
         self.topic = name;
         delivered

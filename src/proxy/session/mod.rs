@@ -19,7 +19,7 @@ use std::vec::Vec;
 
 use super::clients::{self, Client};
 use super::meters::Connection;
-use super::packet::{Disconnect, Frame, Kind, Version};
+use super::packet::{Disconnect, Frame, Kind, PacketError, Version};
 use super::{Core, InForce};
 use crate::guard::{QoS, Receipt};
 use crate::policy::{Link, Links};
@@ -170,6 +170,8 @@ pub(super) struct Session {
     pub(super) shown: Option<Arc<Connection>>,
     scratch: Vec<u8>,
     topic: String,
+    /// Bytes of the broker's packet that is passed over which have not come.
+    skip: usize,
     /// The rules that `last_rule` is of.
     in_force: Option<Arc<InForce>>,
     /// The rule of the last topic, in each direction.
@@ -215,6 +217,7 @@ impl Session {
             shown: None,
             scratch: Vec::new(),
             topic: String::new(),
+            skip: 0,
             in_force: None,
             last_rule: Default::default(),
         }
@@ -241,8 +244,21 @@ impl Session {
             if !self.takes(side) {
                 return Ok(taken);
             }
-            let frame = Frame::first(rest, self.max_packet());
-            let frame = frame.map_err(|error| self.bad_packet(side, error))?;
+            if side == Side::Main && self.skip > 0 && !rest.is_empty() {
+                let skipped = self.skip.min(rest.len());
+                self.skip = self.skip.saturating_sub(skipped);
+                taken.bytes = taken.bytes.saturating_add(skipped);
+                continue;
+            }
+            let frame = match (Frame::first(rest, self.max_packet()), client.as_deref_mut()) {
+                (Err(PacketError::TooLarge { len }), Some(client)) if side == Side::Main => {
+                    if !self.pass_over(client, rest, len)? {
+                        return Ok(taken);
+                    }
+                    continue;
+                }
+                (frame, _) => frame.map_err(|error| self.bad_packet(side, error))?,
+            };
             let Some(frame) = frame else { return Ok(taken) };
             if side == Side::Client && self.holds_back(frame.kind) {
                 return Ok(taken);

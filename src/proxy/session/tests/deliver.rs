@@ -1,6 +1,7 @@
 //! Towards the client.
 
 use super::*;
+use crate::proxy::packet::PacketError;
 
 fn peer() -> Peer {
     Peer::new(POLICY)
@@ -159,6 +160,60 @@ fn opened_message_above_what_the_client_takes_is_completed() {
             assert_eq!(out.main, ack(PUBACK, 9));
         }
     }
+}
+
+#[test]
+fn message_above_the_proxys_own_limit_is_completed_and_passed_over() {
+    for version in OLD_AND_NEW {
+        for (flags, answer) in [(0, vec![]), (2, ack(PUBACK, 8)), (4, ack(PUBREC, 8))] {
+            let large = publish(version, flags, "c/a", 8, &[], &[b'a'; 5_000]);
+            let next = publish(version, 2, "c/a", 9, &[], b"27");
+            let all = [large.as_slice(), &next].concat();
+            for step in [1, 100, all.len()] {
+                let mut rig =
+                    Rig::with(POLICY, version, Links::Tcp, |options| options.max_packet(1 << 10));
+                rig.connect("pump", true);
+                let (mut inbox, mut to_client, mut to_main) = (vec![], vec![], vec![]);
+                for bytes in all.chunks(step) {
+                    inbox.extend_from_slice(bytes);
+                    let out = rig.broker(&inbox);
+                    inbox.drain(..inbox.len() - out.left);
+                    assert!(inbox.len() < 100, "a large message is not waited for");
+                    to_client.extend(out.client);
+                    to_main.extend(out.main);
+                }
+                assert_eq!((to_client, to_main), (next.clone(), answer.clone()), "{step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn front_of_a_message_above_the_proxys_own_limit_is_bounded_too() {
+    let mut rig =
+        Rig::with(POLICY, Version::V311, Links::Tcp, |options| options.max_packet(1 << 10));
+    rig.connect("pump", true);
+    let large = publish(Version::V311, 2, &"c".repeat(60_000), 8, &[], b"27");
+    assert_eq!(rig.broker(&large[..1_000]).left, 1_000);
+    let ended = rig.give(Side::Main, &large[..2_000]);
+    assert!(matches!(ended, Err(Ended::BrokerPacket(PacketError::TooLarge { .. }))));
+    // nothing else is that large, and no message before CONNACK
+    let ended = rig.give(Side::Main, &packet(0x90, &[0; 5_000]));
+    assert!(matches!(ended, Err(Ended::BrokerPacket(PacketError::TooLarge { .. }))));
+    rig.renew();
+    rig.client(&connect(Version::V311, "pump", true, &[]));
+    let ended = rig.give(Side::Main, &publish(Version::V311, 2, "c/a", 8, &[], &[0; 5_000]));
+    assert_eq!(ended, Err(Ended::UnexpectedPacket(Kind::Publish)));
+}
+
+#[test]
+fn alias_of_a_message_that_is_passed_over_is_known() {
+    let mut rig = Rig::with(POLICY, Version::V5, Links::Tcp, |options| options.max_packet(1 << 10));
+    rig.client(&connect(Version::V5, "pump", true, &[0x22, 0, 9]));
+    rig.broker(&connack(Version::V5, false, &[]));
+    rig.broker(&publish(Version::V5, 0, "c/a", 0, &[0x23, 0, 1], &[0; 5_000]));
+    let out = rig.broker(&publish(Version::V5, 0, "", 0, &[0x23, 0, 1], b"27"));
+    assert_eq!(out, Out::to_client(&publish(Version::V5, 0, "c/a", 0, &[0x23, 0, 1], b"27")));
 }
 
 #[test]
