@@ -203,6 +203,19 @@ fn broker_that_restarts_ends_connections_and_takes_new_ones() {
 }
 
 #[test]
+fn refused_filters_do_not_fill_the_log() {
+    let world = World::new();
+    let mut link = world.client(V311, "asks");
+    let filters: Vec<u8> = (0..2_000).flat_map(|_| [text("none"), vec![0]].concat()).collect();
+    link.send(&packet(0x82, &[vec![0, 1], filters].concat())).unwrap();
+    let (first, body) = link.receive().unwrap();
+    assert_eq!((first, body.len()), (0x90, 2_002));
+    assert!(body[2..].iter().all(|answer| *answer == 0x80));
+    let told = world.proxy.log().matches("filter refused").count();
+    assert!((1..=11).contains(&told), "{told} lines");
+}
+
+#[test]
 fn packets_that_are_none_end_their_connection_alone() {
     let world = World::new();
     let mut bystander = world.client(V311, "bystander");

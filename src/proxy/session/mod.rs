@@ -163,6 +163,7 @@ pub(super) struct Session {
     refused: HashSet<u16>,
     /// Answers to filters that were not passed on, by packet ID of the SUBSCRIBE.
     subscriptions: HashMap<u16, Vec<Option<u8>>>,
+    refused_filters: u64,
     /// Whether the broker kept what the client's last connection left there.
     resumes: bool,
     now: Option<u64>,
@@ -212,6 +213,7 @@ impl Session {
             deliveries: HashMap::new(),
             refused: HashSet::new(),
             subscriptions: HashMap::new(),
+            refused_filters: 0,
             resumes: false,
             now: None,
             shown: None,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::vec::Vec;
 
+use super::connect::called;
 use super::{Ended, Session};
 use crate::policy::{Policy, SubscribeError};
 use crate::proxy::clients::Client;
@@ -41,8 +42,9 @@ impl Session {
     }
 
     /// The proxy's own answer to a filter; `None` if the broker is to answer.
-    fn judge(&self, policy: &Policy, filter: &[u8]) -> Option<u8> {
-        let refuse = |reason| Some(if self.version.is_5() { reason } else { FAILURE });
+    fn judge(&mut self, policy: &Policy, filter: &[u8]) -> Option<u8> {
+        let is_5 = self.version.is_5();
+        let refuse = |reason| Some(if is_5 { reason } else { FAILURE });
         let text = core::str::from_utf8(filter).ok();
         let Some(filter) = text.and_then(|text| TopicFilter::parse(text).ok()) else {
             return refuse(INVALID);
@@ -50,8 +52,13 @@ impl Session {
         match policy.subscribe_link(filter, self.core.settings.links) {
             Ok(_) => None,
             Err(error @ (SubscribeError::Refused | SubscribeError::NeedsTls)) => {
-                let filter = filter.as_str();
-                tracing::warn!(client_id = %self.client_id, filter, %error, "filter refused");
+                self.refused_filters = self.refused_filters.saturating_add(1);
+                let (filter, so_far) = (filter.as_str(), self.refused_filters);
+                // one packet may hold millions
+                if so_far.is_power_of_two() {
+                    let client_id = called(&self.client_id);
+                    tracing::warn!(%client_id, filter, %error, so_far, "filter refused");
+                }
                 refuse(NOT_AUTHORIZED)
             }
         }
