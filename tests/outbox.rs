@@ -75,6 +75,6 @@ fn file_of_something_else_is_foreign_and_stays_as_it_is() {
 fn folder_and_missing_folder_are_named() {
     let (folder, _) = outbox();
     let inside = folder.path().join("missing").join("outbox");
-    assert!(error(&inside).contains("cannot be used: "));
+    assert!(error(&inside).contains("cannot be used, "));
     assert!(matches!(OutboxFile::open(folder.path()), Err(OutboxFileError::Io { .. })));
 }

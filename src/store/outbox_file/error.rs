@@ -56,7 +56,9 @@ impl fmt::Display for OutboxFileError {
         | Self::NewerVersion { path, .. }) = self;
         write!(f, "outbox file {}", path.display())?;
         match self {
-            Self::Io { error, .. } => write!(f, " cannot be used: {error}"),
+            Self::Io { error, .. } => {
+                write!(f, " cannot be used, {}: {}", error.kind(), remedy(error.kind()))
+            }
             Self::Permissions { mode, .. } => {
                 write!(f, " is open to others (mode {mode:o}): set its mode to 600")
             }
@@ -69,6 +71,15 @@ impl fmt::Display for OutboxFileError {
                 write!(f, " is of version {version}: use the library that made it")
             }
         }
+    }
+}
+
+/// What to do where the operating system refuses.
+const fn remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::NotFound => "name another, in a folder that is there",
+        io::ErrorKind::StorageFull => "make room",
+        _ => "name another, or correct who may use it",
     }
 }
 

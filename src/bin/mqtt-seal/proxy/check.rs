@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mqtt_seal::Policy;
 use mqtt_seal::policy::{Link, Links, Lint};
-use mqtt_seal::proxy::Proxy;
+use mqtt_seal::proxy::{Listen, Proxy};
 
 use super::open_files;
 use super::settings::{HostPort, Settings};
@@ -18,6 +18,11 @@ pub(super) fn check(settings: &Settings) -> Result<(), Fault> {
     Proxy::check(&options, &policy).map_err(|error| Fault::told(&error, "correct the options"))?;
     if let Some(path) = &settings.store {
         store_place(path)?;
+    }
+    for listen in &settings.listen {
+        if let Listen::Unix(path) = listen {
+            socket_place(path)?;
+        }
     }
     show::table(&rows(settings, &policy)?)?;
     for warning in warnings(settings, &policy) {
@@ -121,15 +126,51 @@ fn keys(settings: &Settings) -> Result<String, Fault> {
 
 /// Whether there is a place for a store. One that is there may be in use, and is not opened.
 fn store_place(path: &Path) -> Result<(), Fault> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| Path::new("."));
-    if !folder.is_dir() {
-        let what = format!("{}: there is no such folder for the store", folder.display());
-        return Err(Fault::new(what, "make it, for the proxy's own user alone"));
-    }
+    folder(path, "store")?;
     if path.exists() && !path.is_file() {
         let what = format!("{}: this is no file", path.display());
         return Err(Fault::new(what, "name another with --store"));
     }
+    private(path)
+}
+
+/// Whether there is a place for a socket. Nothing is asked of who listens there now.
+fn socket_place(path: &Path) -> Result<(), Fault> {
+    folder(path, "socket")?;
+    if path.is_file() || path.is_dir() {
+        let what = format!("{}: this is no socket", path.display());
+        return Err(Fault::new(what, "name another with --listen"));
+    }
+    Ok(())
+}
+
+/// Whether the folder is there in which something is to be made.
+fn folder(path: &Path, name: &str) -> Result<(), Fault> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let what = format!("{}: there is no such folder for the {name}", folder.display());
+    Err(Fault::new(what, "make it, for the proxy's own user alone"))
+}
+
+/// Whether a store that is there is its owner's alone.
+#[cfg(unix)]
+fn private(path: &Path) -> Result<(), Fault> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let Ok(found) = path.metadata() else { return Ok(()) };
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let path = path.display();
+    let what = format!("{path}: others than its owner have access (mode {mode:04o})");
+    Err(Fault::new(what, format!("run chmod 600 {path}")))
+}
+
+#[cfg(not(unix))]
+fn private(_: &Path) -> Result<(), Fault> {
     Ok(())
 }

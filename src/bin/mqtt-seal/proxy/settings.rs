@@ -136,7 +136,25 @@ impl Settings {
             let what = "the broker is where the proxy listens: it would connect to itself";
             return Err(Fault::usage(what, "name another port with --listen"));
         }
+        if let Some(twice) = self.listened_on_twice() {
+            let what = format!("{twice} would be listened on twice");
+            return Err(Fault::usage(what, "name another address"));
+        }
         Ok(self)
+    }
+
+    /// An address that clients or the status page cannot have beside each other.
+    fn listened_on_twice(&self) -> Option<Listen> {
+        let all: Vec<_> = self.listen.iter().cloned().chain(self.status.map(Listen::Tcp)).collect();
+        let free = |listen: &Listen| matches!(listen, Listen::Tcp(address) if address.port() == 0);
+        let mut rest = all.as_slice();
+        while let Some((listen, others)) = rest.split_first() {
+            if others.contains(listen) && !free(listen) {
+                return Some(listen.clone());
+            }
+            rest = others;
+        }
+        None
     }
 
     /// The links to the broker, if there is any.
