@@ -5,7 +5,7 @@
 mod support;
 
 use std::io::Read;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use support::bytes::{
@@ -14,6 +14,7 @@ use support::bytes::{
 use support::certs::Certs;
 use support::mosquitto::{Mosquitto, Setup};
 use support::proxy::{POLICY, Proxy, Scene};
+use support::wait_until;
 
 const MIB: usize = 1 << 20;
 /// The largest length that a packet can claim.
@@ -183,6 +184,31 @@ fn broker_that_is_not_there_is_told_until_it_is() {
     assert_eq!([answer(V311), answer(V5)], [3, 0x88]);
     world.broker.restart();
     assert_eq!([answer(V311), answer(V5)], [0, 0]);
+}
+
+#[test]
+fn why_a_broker_is_not_reached_stands_in_the_log() {
+    let certs = Certs::new();
+    let broker = Mosquitto::start(&Setup::new(&certs.good));
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let closes = silent.local_addr().unwrap().to_string();
+    std::thread::spawn(move || while silent.accept().is_ok() {});
+    let tls = format!("localhost:{}", broker.tls_port());
+    let wrong_ca = ["--tls-broker", &tls, "--cafile", certs.other_ca.pem.to_str().unwrap()];
+    let cases = [
+        (wrong_ca.as_slice(), "cannot be reached", "UnknownIssuer"),
+        (&["--broker", "none.invalid:1883"], "cannot be reached", "failed to lookup address"),
+        (&["--broker", &closes], "WARN", "the broker ended the connection before it answered"),
+    ];
+    for (args, what, why) in cases {
+        let scene = Scene::new(POLICY);
+        let proxy = scene.proxy(args);
+        let mut link = Link::open(proxy.address()).unwrap();
+        link.send(&connect(V311, "pump", true)).unwrap();
+        let _ = link.receive();
+        let is_told = |line: &str| line.contains(what) && line.contains(why);
+        wait_until(why, || proxy.log(), || proxy.log().lines().any(is_told));
+    }
 }
 
 #[test]

@@ -52,19 +52,32 @@ pub(super) enum End {
     /// An end closed it.
     Closed(Side),
     /// A socket failed.
-    Failed(Side, io::ErrorKind),
+    Failed(Side, io::Error),
     /// The client left, or was refused by the broker.
     Left,
     /// What was said cannot be.
     Ended(Ended),
     /// The broker cannot be reached.
-    NoBroker(io::ErrorKind),
+    NoBroker(io::Error),
+    /// The broker is there, and has not answered CONNECT.
+    NoAnswer(Option<io::Error>),
     /// Nothing came in time.
     Silent,
     /// The store cannot be written.
     Store,
     /// The proxy stops.
     Stopped,
+}
+
+impl End {
+    /// The same, said of a connection whose broker had not answered yet, or had.
+    fn before(self, answer: bool) -> Self {
+        match self {
+            Self::Closed(Side::Main) if answer => Self::NoAnswer(None),
+            Self::Failed(Side::Main, error) if answer => Self::NoAnswer(Some(error)),
+            other => other,
+        }
+    }
 }
 
 /// What a step of the relay leads to.
@@ -121,7 +134,7 @@ impl Relay {
 
     /// Serves the client until its connection ends.
     pub(super) async fn run(mut self, targets: &Targets, mut stop: watch::Receiver<bool>) {
-        let end = self.serve(targets, &mut stop).await;
+        let end = self.serve(targets, &mut stop).await.before(self.session.is_connecting());
         match &end {
             End::NoBroker(_) => self.session.no_broker(),
             End::Stopped => self.session.stop(),
@@ -158,6 +171,15 @@ impl Relay {
             End::NoBroker(error) => {
                 self.core.meters.broker_failures.add(1);
                 tracing::warn!(client_id, %error, "the broker cannot be reached");
+            }
+            End::NoAnswer(error) => {
+                self.core.meters.broker_failures.add(1);
+                let error = error.as_ref().map(tracing::field::display);
+                tracing::warn!(
+                    client_id,
+                    error,
+                    "the broker ended the connection before it answered"
+                );
             }
             End::Store => tracing::error!(client_id, "the store cannot be written"),
             End::Closed(side) => tracing::debug!(client_id, ?side, "an end closed the connection"),
@@ -204,7 +226,7 @@ impl Relay {
             };
             let leg = match stream {
                 Ok(stream) => Some(Leg::new(stream)),
-                Err(error) => return End::NoBroker(error.kind()),
+                Err(error) => return End::NoBroker(error),
             };
             if matches!(step, Step::Plain) {
                 self.plain = leg;
@@ -320,7 +342,7 @@ impl Relay {
             let Some(leg) = self.leg_mut(side) else { return Ok(moved) };
             match leg.stream.poll_read(cx, &mut read) {
                 Poll::Pending => return Ok(moved),
-                Poll::Ready(Err(error)) => return Err(End::Failed(side, error.kind())),
+                Poll::Ready(Err(error)) => return Err(End::Failed(side, error)),
                 Poll::Ready(Ok(())) => moved = true,
             }
             if read.filled().is_empty() {
@@ -384,7 +406,7 @@ impl Relay {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(Ok(0)) => return Err(End::Closed(side)),
                 Poll::Ready(Ok(len)) => outbox.wrote(len),
-                Poll::Ready(Err(error)) => return Err(End::Failed(side, error.kind())),
+                Poll::Ready(Err(error)) => return Err(End::Failed(side, error)),
             }
             (moved, leg.unflushed) = (true, true);
         }
@@ -392,7 +414,7 @@ impl Relay {
             match leg.stream.poll_flush(cx) {
                 Poll::Pending => return Ok(moved),
                 Poll::Ready(Ok(())) => leg.unflushed = false,
-                Poll::Ready(Err(error)) => return Err(End::Failed(side, error.kind())),
+                Poll::Ready(Err(error)) => return Err(End::Failed(side, error)),
             }
         }
         Ok(moved)
