@@ -19,7 +19,7 @@ pub(in crate::proxy) enum Ended {
     NotConnect,
     /// The client speaks a version that the proxy does not know.
     Version,
-    /// A packet that cannot come from there.
+    /// A packet that cannot come from there, or not at this time.
     UnexpectedPacket(Kind),
     /// User name or password would travel in clear.
     Credentials,
@@ -81,7 +81,7 @@ impl fmt::Display for Ended {
             Self::BrokerPacket(error) => write!(f, "from the broker: {error}"),
             Self::NotConnect => f.write_str("the first packet is no CONNECT"),
             Self::Version => f.write_str("the client speaks none of MQTT 3.1, 3.1.1 and 5.0"),
-            Self::UnexpectedPacket(kind) => write!(f, "a {kind:?} packet from the wrong side"),
+            Self::UnexpectedPacket(kind) => write!(f, "a {kind:?} packet out of place"),
             Self::Credentials => f.write_str(
                 "user name or password would go to the broker in clear: \
                  use --tls-broker, or --danger-credentials-in-clear",
@@ -165,7 +165,7 @@ mod tests {
             (Ended::BrokerPacket(PacketError::Malformed), "from the broker: a packet is malformed"),
             (Ended::NotConnect, "the first packet is no CONNECT"),
             (Ended::Version, "the client speaks none of MQTT 3.1, 3.1.1 and 5.0"),
-            (Ended::UnexpectedPacket(Kind::Suback), "a Suback packet from the wrong side"),
+            (Ended::UnexpectedPacket(Kind::Suback), "a Suback packet out of place"),
             (
                 Ended::Credentials,
                 "user name or password would go to the broker in clear: \

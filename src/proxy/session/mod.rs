@@ -469,7 +469,8 @@ impl Session {
             Kind::Puback | Kind::Pubrec | Kind::Pubcomp => {
                 self.broker_acknowledges(client, Side::Plain, frame)?;
             }
-            Kind::Pingresp => {}
+            // it closes behind DISCONNECT
+            Kind::Pingresp | Kind::Disconnect => {}
             // nothing is subscribed there
             _ => return Err(Ended::UnexpectedPacket(frame.kind)),
         }

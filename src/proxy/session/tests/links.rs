@@ -230,6 +230,14 @@ fn plain_link_acknowledges_nothing_that_went_by_tls() {
 }
 
 #[test]
+fn plain_broker_that_says_goodbye_ends_the_connection_by_closing() {
+    let mut rig = running(Version::V5, &[]);
+    assert_eq!(rig.plain(&[0xE0, 1, 0x8B]), Out::default());
+    let goodbye = [0xE0, 1, 0x8B];
+    assert_eq!(rig.broker(&goodbye), Out::to_client(&goodbye));
+}
+
+#[test]
 fn alias_is_resolved_for_the_plain_link() {
     let mut rig = Rig::with(BOTH, Version::V5, Links::Both, |options| options);
     rig.client(&connect(Version::V5, "pump", true, &[]));
