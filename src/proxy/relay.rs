@@ -70,11 +70,14 @@ pub(super) enum End {
 }
 
 impl End {
-    /// The same, said of a connection whose broker had not answered yet, or had.
-    fn before(self, answer: bool) -> Self {
+    /// The same, told from a broker's that has not answered yet.
+    fn of(self, session: &Session) -> Self {
         match self {
-            Self::Closed(Side::Main) if answer => Self::NoAnswer(None),
-            Self::Failed(Side::Main, error) if answer => Self::NoAnswer(Some(error)),
+            Self::Closed(side) if session.waits_for(side) => Self::NoAnswer(None),
+            Self::Failed(side, error) if session.waits_for(side) => Self::NoAnswer(Some(error)),
+            Self::Silent if session.waits_for(Side::Main) || session.waits_for(Side::Plain) => {
+                Self::NoAnswer(Some(io::ErrorKind::TimedOut.into()))
+            }
             other => other,
         }
     }
@@ -134,7 +137,7 @@ impl Relay {
 
     /// Serves the client until its connection ends.
     pub(super) async fn run(mut self, targets: &Targets, mut stop: watch::Receiver<bool>) {
-        let end = self.serve(targets, &mut stop).await.before(self.session.is_connecting());
+        let end = self.serve(targets, &mut stop).await.of(&self.session);
         match &end {
             End::NoBroker(_) => self.session.no_broker(),
             End::Stopped => self.session.stop(),
@@ -175,16 +178,12 @@ impl Relay {
             End::NoAnswer(error) => {
                 self.core.meters.broker_failures.add(1);
                 let error = error.as_ref().map(tracing::field::display);
-                tracing::warn!(
-                    client_id,
-                    error,
-                    "the broker ended the connection before it answered"
-                );
+                tracing::warn!(client_id, error, "the broker has not answered CONNECT");
             }
             End::Store => tracing::error!(client_id, "the store cannot be written"),
             End::Closed(side) => tracing::debug!(client_id, ?side, "an end closed the connection"),
             End::Failed(side, error) => tracing::debug!(client_id, ?side, %error, "an end failed"),
-            End::Silent => tracing::debug!(client_id, "no CONNECT, or no answer to it, in time"),
+            End::Silent => tracing::debug!(client_id, "no CONNECT in time"),
             End::Left | End::Stopped => tracing::debug!(client_id, "connection ended"),
         }
     }

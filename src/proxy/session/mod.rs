@@ -338,6 +338,15 @@ impl Session {
             || matches!(self.plain.stage, PlainStage::Connecting)
     }
 
+    /// Whether the broker on this side has to answer.
+    pub(super) const fn waits_for(&self, side: Side) -> bool {
+        match side {
+            Side::Client => false,
+            Side::Main => self.is_connecting(),
+            Side::Plain => matches!(self.plain.stage, PlainStage::Connecting),
+        }
+    }
+
     /// Whether the broker has to answer.
     pub(super) const fn is_connecting(&self) -> bool {
         matches!(self.stage, Stage::Connecting)
