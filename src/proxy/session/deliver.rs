@@ -34,7 +34,8 @@ impl Session {
         bytes: &[u8],
         len: usize,
     ) -> Result<bool, Ended> {
-        let front = Frame::front(bytes).filter(|front| front.kind == Kind::Publish);
+        let front = bytes.get(..len).unwrap_or(bytes);
+        let front = Frame::front(front).filter(|front| front.kind == Kind::Publish);
         let is_whole = |front: &Frame<'_>| Publish::parse(front, self.version).is_ok();
         match front {
             Some(front) if is_whole(&front) => {

@@ -257,6 +257,7 @@ impl Session {
                     if !self.pass_over(client, rest, len)? {
                         return Ok(taken);
                     }
+                    taken.packets = taken.packets.saturating_add(1);
                     continue;
                 }
                 (frame, _) => frame.map_err(|error| self.bad_packet(side, error))?,

@@ -197,6 +197,10 @@ fn front_of_a_message_above_the_proxys_own_limit_is_bounded_too() {
     assert_eq!(rig.broker(&large[..1_000]).left, 1_000);
     let ended = rig.give(Side::Main, &large[..2_000]);
     assert!(matches!(ended, Err(Ended::BrokerPacket(PacketError::TooLarge { .. }))));
+    // a topic longer than its packet is no topic, whatever stands behind
+    let long = [vec![0x30, 0x88, 0x08, 0x10, 0], vec![b'c'; 6_000]].concat();
+    let ended = rig.give(Side::Main, &long);
+    assert!(matches!(ended, Err(Ended::BrokerPacket(PacketError::TooLarge { .. }))));
     // nothing else is that large, and no message before CONNACK
     let ended = rig.give(Side::Main, &packet(0x90, &[0; 5_000]));
     assert!(matches!(ended, Err(Ended::BrokerPacket(PacketError::TooLarge { .. }))));
