@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use mqtt_seal::Policy;
-use mqtt_seal::policy::{Link, Links, Lint};
+use mqtt_seal::keyring::{Covers, ScopeRef, State};
+use mqtt_seal::policy::{Link, Links, Lint, Payload, Scope, TopicBinding};
 use mqtt_seal::proxy::{Listen, Proxy};
+use mqtt_seal::topic::{PathScope, TopicFilter};
+use mqtt_seal::{Grant, Keyring, Policy, Rule};
 
 use super::open_files;
 use super::settings::{HostPort, Settings};
@@ -66,7 +68,7 @@ fn rows(settings: &Settings, policy: &Policy) -> Result<Vec<Vec<String>>, Fault>
     for (name, text) in brokers(settings) {
         row(name, text);
     }
-    row("keys", keys(settings)?);
+    row("keys", keys(settings, policy)?);
     let number = policy.rules().len();
     let rules = if number == 1 { "1 rule".into() } else { format!("{number} rules") };
     row(
@@ -113,7 +115,7 @@ fn brokers(settings: &Settings) -> Vec<(&'static str, String)> {
     }
 }
 
-fn keys(settings: &Settings) -> Result<String, Fault> {
+fn keys(settings: &Settings, policy: &Policy) -> Result<String, Fault> {
     let path = &settings.keys.keys;
     if !path.exists() {
         return Ok("none, and none is needed".into());
@@ -121,7 +123,42 @@ fn keys(settings: &Settings) -> Result<String, Fault> {
     let file = settings.keys.read()?;
     let number = file.grants().count();
     let keys = if number == 1 { "1 key".into() } else { format!("{number} keys") };
-    Ok(format!("{}: {keys} of realm {}", path.display(), file.realm()))
+    let text = format!("{}: {keys} of realm {}", path.display(), file.realm());
+    let keyring = file.keyring();
+    let without = (1..).zip(policy.rules()).filter(|(_, rule)| !may_seal(&keyring, rule));
+    let without: Vec<String> = without.map(|(number, _): (usize, _)| number.to_string()).collect();
+    Ok(match without.as_slice() {
+        [] => text,
+        [rule] => format!("{text}, none that seals under rule {rule}"),
+        rules => format!("{text}, none that seals under rules {}", rules.join(", ")),
+    })
+}
+
+/// Whether a key may seal something that is published under a rule, or none is needed.
+fn may_seal(keyring: &Keyring, rule: &Rule) -> bool {
+    let seals = matches!(rule.payload(), Payload::Sealed | Payload::Mixed { .. });
+    // a prefix that is stripped is in the filters and not in the scopes
+    let strips = matches!(rule.topic_binding(), TopicBinding::Strip(_));
+    !seals || strips || keyring.grants().iter().any(|grant| covers(grant, rule))
+}
+
+fn covers(grant: &Grant, rule: &Rule) -> bool {
+    let below = |path: PathScope<'_>| {
+        let filter = match path.depth() {
+            0 => "#".to_owned(),
+            _ => format!("{}/#", path.as_str()),
+        };
+        TopicFilter::parse(&filter)
+            .is_ok_and(|filter| rule.topics().any(|topics| topics.overlaps(filter)))
+    };
+    let suite = grant.suite().is_none_or(|suite| suite == rule.suite());
+    let covers = match (grant.covers(), rule.scope()) {
+        (Covers::Scope(ScopeRef::Named(name)), Scope::Named(wanted)) => name == wanted,
+        (Covers::Node(path), Scope::Path { depth }) => path.depth() <= *depth && below(path),
+        (Covers::Scope(ScopeRef::Path(path)), Scope::Path { .. }) => below(path),
+        (other, _) => matches!(other, Covers::Realm),
+    };
+    suite && grant.state() == State::Active && covers
 }
 
 /// Whether there is a place for a store. One that is there may be in use, and is not opened.
