@@ -199,7 +199,8 @@ fn private(path: &Path) -> Result<(), Fault> {
 
     let Ok(found) = path.metadata() else { return Ok(()) };
     let mode = found.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    let others = mode & 0o077;
+    if others == 0 {
         return Ok(());
     }
     let path = path.display();
