@@ -20,6 +20,9 @@ use crate::wire::inner;
 const GROWTH: u32 = 42 + 1 + 6 + 4 + 8 + 1 + 2 + 2;
 /// The property by which a broker sets the time between signs of life.
 const SERVER_KEEP_ALIVE: u8 = 0x13;
+/// The least limit for packets that a client is told for the plain link's sake. Whoever is on the way
+/// there could else silence all clients that come later, those too that use TLS alone.
+const LEAST_PLAIN_MAX: u32 = 64 << 10;
 /// A topic inside, of any but extraordinary length.
 const CARRIED: u32 = 2 + 256;
 
@@ -189,7 +192,8 @@ impl Session {
             Links::Tcp | Links::Tls => Limits::default(),
         };
         let least = |a: Option<u32>, b: Option<u32>| a.into_iter().chain(b).min();
-        let max = least(connack.max_packet(), plain.max_packet);
+        let plain_max = plain.max_packet.map(|max| max.max(LEAST_PLAIN_MAX));
+        let max = least(connack.max_packet(), plain_max);
         let lowered = max.map(|max| max.saturating_sub(growth).max(1));
         let told = connack.receive_max();
         let receive = told.into_iter().chain(plain.receive_max).min();

@@ -189,6 +189,28 @@ fn window_of_the_plain_broker_is_kept_and_told_to_the_next_client() {
 }
 
 #[test]
+fn limit_for_packets_of_the_plain_broker_does_not_silence_the_next_client() {
+    for (said, told) in [(1_u32, 65_536), (100_000, 100_000)] {
+        let limit = [&[0x27], said.to_be_bytes().as_slice()].concat();
+        let mut rig = running(Version::V5, &limit);
+        let growth = rig.core.in_force().growth;
+        rig.renew();
+        rig.client(&connect(Version::V5, "fan", true, &[]));
+        let out = rig.broker(&connack(Version::V5, false, &[]));
+        let frame = Frame::first(&out.client, usize::MAX).unwrap().unwrap();
+        let connack = Connack::parse(&frame, Version::V5).unwrap();
+        assert_eq!(connack.max_packet(), Some(told - growth));
+        // what is above it is refused one by one
+        rig.client(&publish(Version::V5, 0, "open/a", 0, &[], b""));
+        open(&mut rig, &limit);
+        let message = publish(Version::V5, 2, "open/a", 7, &[], b"27");
+        let out = rig.client(&message);
+        let refused = ack_with(PUBACK, 7, 0x97);
+        assert_eq!(out.client, if said == 1 { refused } else { vec![] });
+    }
+}
+
+#[test]
 fn window_is_kept_too_when_a_message_is_sent_again_on_the_same_connection() {
     let mut rig = running(Version::V5, &[0x21, 0, 1]);
     let first = publish(Version::V5, 2, "tcp/a", 1, &[], b"27");
