@@ -140,6 +140,11 @@ impl Client {
         })
     }
 
+    /// Whether what is known of it outlives the process.
+    pub(super) const fn is_stored(&self) -> bool {
+        self.log.is_some()
+    }
+
     /// Stores replay state; the mark is reached when it is durable. `None` if there is nothing to
     /// wait for.
     pub(super) fn log(&mut self, writes: Vec<Write>) -> Option<Mark> {

@@ -321,8 +321,8 @@ impl Session {
             packet,
             row: None,
         };
-        // one without an ID cannot come back and send it again
-        let keeper = self.core.keeper.as_ref().filter(|_| !self.client_id.is_empty());
+        // one that came without an ID has no state there that this would belong to
+        let keeper = self.core.keeper.as_ref().filter(|_| client.is_stored());
         if let Some(keeper) = keeper {
             let (row, mark) = keeper.put(row::message(&self.client_id, id, &entry));
             entry.row = Some(row);

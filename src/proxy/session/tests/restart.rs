@@ -203,3 +203,22 @@ fn client_without_a_name_leaves_nothing_in_the_store() {
     };
     assert!(!store.rows().unwrap().iter().any(|(_, row)| nameless(row)));
 }
+
+#[test]
+fn client_whose_id_the_broker_chose_leaves_nothing_in_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let mut rig = start(&path);
+    rig.version = Version::V5;
+    rig.renew();
+    rig.client(&connect(Version::V5, "", true, &[]));
+    rig.broker(&connack(Version::V5, false, &[vec![0x12], lp(b"auto-1")].concat()));
+    assert!(!rig.client(&publish(Version::V5, 2, "s/a", 1, &[], b"27")).main.is_empty());
+    end(&rig, true);
+    let store = OutboxFile::open(&path).unwrap();
+    let is_its = |row: &[u8]| match row::read(0, row) {
+        Some(Row::Message(id, ..) | Row::Replay(id, ..)) => id == "auto-1",
+        _ => false,
+    };
+    assert!(!store.rows().unwrap().iter().any(|(_, row)| is_its(row)));
+}
