@@ -172,6 +172,13 @@ pub enum Event {
     },
     /// Other rules and keys are in force: after a reload, or at a date of a key update.
     Reloaded,
+    /// Changed files of rules or keys are not taken up: those before stay in force.
+    #[non_exhaustive]
+    ReloadFailed {
+        /// Which is no good and why, or why the client cannot work by them: `store::FilesError` or
+        /// [`ReloadError`](super::ReloadError).
+        error: Box<dyn Error + Send + Sync>,
+    },
     /// The keys of an update are stored and in force.
     #[non_exhaustive]
     KeysUpdated {

@@ -4,7 +4,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use std::collections::HashMap;
 use std::string::String;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::vec::Vec;
 
 use super::accept::Lane;
@@ -133,6 +133,11 @@ impl<V> AsyncClient<V> {
 
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
+    }
+
+    /// The same without keeping the links.
+    pub(super) fn downgrade(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.shared)
     }
 
     /// Accepts a message for publishing, and returns when it is accepted with a [`Ticket`] that

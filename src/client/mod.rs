@@ -13,6 +13,8 @@ mod counters;
 mod entry;
 mod error;
 mod event;
+#[cfg(feature = "serde")]
+mod files;
 mod guards;
 mod handle;
 mod inbox;

@@ -89,18 +89,13 @@ impl<V> AsyncClient<V> {
     ///
     /// Keys that came by [key updates](super::KeyUpdates) stay beside those of `keyring`.
     ///
-    /// Files of both are read by `store::read_files`.
+    /// Files of both are read by `store::read_files`; `watch_files` does all of it when they change.
     ///
     /// # Errors
     /// [`ReloadError`] with the first that holds, in the order of its variants.
     // SPEC §4, "Generations"
     pub fn reload(&self, policy: Policy, keyring: Keyring) -> Result<(), ReloadError> {
-        let shared = self.shared();
-        let step_back = shared.policy(|before| policy.step_back(before));
-        step_back.map_or(Ok(()), Err).map_err(ReloadError::StepBack)?;
-        let seen = shared.guards.rx().guard.check_step_back(&policy);
-        seen.map_err(ReloadError::StepBack)?;
-        self.danger_reload_with_step_back(policy, keyring)
+        self.shared().reload(policy, keyring)
     }
 
     /// As [`AsyncClient::reload`], also where that lets clear text through which was refused before:
@@ -113,20 +108,32 @@ impl<V> AsyncClient<V> {
         policy: Policy,
         keyring: Keyring,
     ) -> Result<(), ReloadError> {
-        let shared = self.shared();
-        if let Some(task) = &shared.updates {
-            task.updates.rebase(policy, keyring, |config| shared.check(config))?;
-        } else {
-            let config = Arc::new(Config::new(policy, keyring, shared.links));
-            shared.check(&config)?;
-            shared.guards.replace(&config);
-        }
-        let _ = shared.inbox.push(Event::Reloaded);
-        Ok(())
+        self.shared().replace(policy, keyring)
     }
 }
 
 impl Shared {
+    /// Refuses what is less strict.
+    pub(super) fn reload(&self, policy: Policy, keyring: Keyring) -> Result<(), ReloadError> {
+        let step_back = self.policy(|before| policy.step_back(before));
+        step_back.map_or(Ok(()), Err).map_err(ReloadError::StepBack)?;
+        let seen = self.guards.rx().guard.check_step_back(&policy);
+        seen.map_err(ReloadError::StepBack)?;
+        self.replace(policy, keyring)
+    }
+
+    fn replace(&self, policy: Policy, keyring: Keyring) -> Result<(), ReloadError> {
+        if let Some(task) = &self.updates {
+            task.updates.rebase(policy, keyring, |config| self.check(config))?;
+        } else {
+            let config = Arc::new(Config::new(policy, keyring, self.links));
+            self.check(&config)?;
+            self.guards.replace(&config);
+        }
+        let _ = self.inbox.push(Event::Reloaded);
+        Ok(())
+    }
+
     /// Whether the links as they run can work with `config`.
     fn check(&self, config: &Arc<Config>) -> Result<(), ReloadError> {
         let policy = config.policy();
