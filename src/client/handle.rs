@@ -4,7 +4,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use std::collections::HashMap;
 use std::string::String;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 
 use super::accept::Lane;
@@ -136,7 +136,8 @@ impl<V> AsyncClient<V> {
     }
 
     /// The same without keeping the links.
-    pub(super) fn downgrade(&self) -> Weak<Shared> {
+    #[cfg(feature = "serde")]
+    pub(super) fn downgrade(&self) -> std::sync::Weak<Shared> {
         Arc::downgrade(&self.shared)
     }
 
