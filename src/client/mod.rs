@@ -24,6 +24,8 @@ mod log;
 mod options;
 mod outbox;
 mod peer;
+#[cfg(feature = "proxy")]
+pub(crate) mod probe;
 mod properties;
 mod protocol;
 mod reload;

@@ -95,7 +95,7 @@ impl PeerAuth {
     }
 
     /// The topics that carry nothing else.
-    pub(super) fn topics(&self) -> [String; 2] {
+    pub(crate) fn topics(&self) -> [String; 2] {
         [self.request.clone(), self.response.clone()]
     }
 }
@@ -257,6 +257,15 @@ impl Peer {
         let (watched, seen) = if probe { config.probe() } else { config.watched(keys) };
         *shown = seen;
         (probe, Some(watched))
+    }
+
+    /// The key of the server that was vouched for, where that is what verifies it.
+    #[cfg(feature = "proxy")]
+    pub(super) const fn vouched(&self) -> Option<SpkiPin> {
+        match &self.sight {
+            Sight::Plain => None,
+            Sight::Tls { vouched, .. } => *vouched,
+        }
     }
 
     /// The server that was vouched for may have another key by now.

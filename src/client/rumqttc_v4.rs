@@ -69,6 +69,10 @@ pub use super::{
 use crate::guard::Guard;
 pub use crate::guard::QoS;
 
+/// Requests that a stranger's connection holds; it makes four.
+#[cfg(feature = "proxy")]
+const REQUESTS: usize = 8;
+
 /// MQTT 3.1.1 by rumqttc.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -164,6 +168,14 @@ impl Dial for Dialer {
 
     fn client_id(&self) -> String {
         self.options.client_id()
+    }
+}
+
+impl Dialer {
+    /// For connections that have nothing of a client's own.
+    #[cfg(feature = "proxy")]
+    pub(super) fn stranger((host, port): &(String, u16)) -> Self {
+        Self { options: MqttOptions::new("", host, *port), requests: REQUESTS }
     }
 }
 

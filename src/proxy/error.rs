@@ -7,6 +7,7 @@ use std::io;
 use std::string::String;
 
 use super::Listen;
+use crate::client::ConfigError;
 use crate::policy::StepBack;
 use crate::session::NoEntropy;
 use crate::store::outbox_file::OutboxFileError;
@@ -34,6 +35,12 @@ pub enum ProxyError {
         /// The name.
         host: String,
     },
+    /// The broker is to be verified by its authority, and there is no peer authentication to ask it.
+    PeerAuthNeeded,
+    /// Peer authentication is required, and the broker is not by TLS, or verified by something else.
+    PeerNotAlone,
+    /// A name or a topic of peer authentication is none.
+    Peer(ConfigError),
     /// A rule says what a proxy cannot do.
     Rule(UnfitRule),
     /// The plain link would have the client ID of the main one: the broker ends one of the two.
@@ -118,6 +125,13 @@ impl fmt::Display for ProxyError {
                     "no certificate can be for a host '{host}': name the one in the certificate"
                 )
             }
+            Self::PeerAuthNeeded => f.write_str(
+                "nothing verifies the broker by tls: add require_peer_auth, or a root or pin",
+            ),
+            Self::PeerNotAlone => f.write_str(
+                "the authority verifies a broker by tls, alone: name one, without a root or pin",
+            ),
+            Self::Peer(error) => error.fmt(f),
             Self::Rule(error) => error.fmt(f),
             Self::EmptySuffix => {
                 f.write_str("the plain link needs a client ID of its own: name a suffix")
@@ -197,6 +211,14 @@ mod tests {
             (
                 ProxyError::ServerName { host: "a b".into() },
                 "no certificate can be for a host 'a b': name the one in the certificate",
+            ),
+            (
+                ProxyError::PeerAuthNeeded,
+                "nothing verifies the broker by tls: add require_peer_auth, or a root or pin",
+            ),
+            (
+                ProxyError::PeerNotAlone,
+                "the authority verifies a broker by tls, alone: name one, without a root or pin",
             ),
             (
                 ProxyError::Rule(needs),

@@ -129,12 +129,15 @@ impl Shared {
                 plain_suffix: "-tcp".into(),
                 credentials_in_clear: false,
                 forward_bare_deletes: false,
+                verified_by: "nothing",
+                auth_topics: None,
             },
             in_force: RwLock::new(in_force),
             clients: Clients::default(),
             keeper: None,
             digest_key: DigestKey([3; 16]),
             meters: Meters::new(Shows::Nothing),
+            vouching: None,
             plain_limits: Mutex::new(Limits::default()),
         }))
     }

@@ -22,6 +22,7 @@ mod session;
 mod status;
 mod stream;
 mod target;
+mod vouch;
 
 pub use error::{ProxyError, ProxyReloadError, UnfitRule};
 pub use options::{
@@ -40,6 +41,7 @@ use keeper::Keeper;
 use meters::{Meters, RuleMeters};
 use sent::DigestKey;
 use session::Limits;
+use vouch::Vouching;
 
 /// Rules and keys in force, and what is counted under them.
 #[derive(Debug)]
@@ -66,6 +68,17 @@ struct Settings {
     plain_suffix: String,
     credentials_in_clear: bool,
     forward_bare_deletes: bool,
+    /// How the broker is verified.
+    verified_by: &'static str,
+    /// The topics of the proxy's own runs of peer authentication, which carry nothing else.
+    auth_topics: Option<[String; 2]>,
+}
+
+impl Settings {
+    // SPEC §9, "matched exactly before policy"
+    fn is_auth_topic(&self, topic: &str) -> bool {
+        self.auth_topics.iter().flatten().any(|own| own == topic)
+    }
 }
 
 /// What all connections share.
@@ -76,6 +89,8 @@ struct Core {
     keeper: Option<Arc<Keeper>>,
     digest_key: DigestKey,
     meters: Meters,
+    /// What is known of the broker's key, where the authority alone verifies it.
+    vouching: Option<Arc<Vouching>>,
     /// What the broker at the plain link said last.
     plain_limits: Mutex<Limits>,
 }

@@ -8,6 +8,7 @@ use std::vec::Vec;
 
 use super::listener::is_loopback;
 use super::meters::Shows;
+use crate::client::PeerAuth;
 use crate::policy::Links;
 use crate::store::outbox_file::OutboxFile;
 use crate::tls::TlsConfig;
@@ -66,6 +67,7 @@ pub struct ProxyOptions {
     pub(super) listen: Vec<Listen>,
     pub(super) tcp: Option<(String, u16)>,
     pub(super) tls: Option<(String, u16, TlsConfig)>,
+    pub(super) peer: Option<PeerAuth>,
     pub(super) store: Option<OutboxFile>,
     pub(super) status: Option<(SocketAddr, Shows)>,
     pub(super) max_packet: usize,
@@ -90,6 +92,7 @@ impl ProxyOptions {
             listen: Vec::new(),
             tcp: None,
             tls: None,
+            peer: None,
             store: None,
             status: None,
             max_packet: DEFAULT_MAX_PACKET,
@@ -120,6 +123,22 @@ impl ProxyOptions {
     #[must_use]
     pub fn tls_broker(mut self, host: impl Into<String>, port: u16, tls: &TlsConfig) -> Self {
         self.tls = Some((host.into(), port, tls.clone()));
+        self
+    }
+
+    /// Lets the authority verify the broker by TLS, whose configuration is one of
+    /// [`verify_by_peer_alone`](crate::tls::TlsConfigBuilder::verify_by_peer_alone). The proxy is the
+    /// device. Before the first client's connection it probes the broker: under a random client ID,
+    /// without anything of a client, it asks the authority for the broker's key. All connections are
+    /// to a server with that key; one with another key is probed anew. Where nobody vouches for the
+    /// server, or nobody answers within ten seconds (or the `patience` of `auth`), clients are
+    /// refused.
+    ///
+    /// On the two topics of the run clients can neither publish nor be given anything.
+    // SPEC §9, `verify = "peer"`
+    #[must_use]
+    pub fn require_peer_auth(mut self, auth: PeerAuth) -> Self {
+        self.peer = Some(auth);
         self
     }
 

@@ -23,7 +23,9 @@ use super::session::Limits;
 use super::status::StatusPage;
 use super::stream::Stream;
 use super::target::Target;
+use super::vouch::Vouching;
 use super::{Core, InForce, Settings};
+use crate::client::PeerAuth;
 use crate::guard::Config;
 use crate::keyring::Keyring;
 use crate::policy::{Links, Policy};
@@ -40,6 +42,13 @@ pub struct Proxy {
     max_connections: usize,
 }
 
+/// The far side.
+struct Far {
+    links: Links,
+    targets: Targets,
+    vouching: Option<Arc<Vouching>>,
+}
+
 /// Reaches a proxy that runs.
 #[derive(Clone)]
 pub struct ProxyHandle(Arc<Core>);
@@ -54,14 +63,15 @@ impl Proxy {
         policy: Policy,
         keyring: Keyring,
     ) -> Result<Self, ProxyError> {
-        let (links, targets) = checked(&options, &policy)?;
+        let Far { links, targets, vouching } = checked(&options, &policy)?;
         let mut listeners = Vec::new();
         for listen in &options.listen {
             listeners.push(Listener::open(listen).await?);
         }
         let status = open_status(&options).await?;
         let max_connections = options.max_connections;
-        let core = Arc::new(core(options, links, Config::new(policy, keyring, links))?);
+        let config = Config::new(policy, keyring, links);
+        let core = Arc::new(core(options, links, vouching, config)?);
         Ok(Self { core, targets, listeners, status, max_connections })
     }
 
@@ -115,6 +125,11 @@ impl Proxy {
         if let Some(status) = self.status {
             doors.spawn(status.serve(Arc::clone(&self.core)));
         }
+        if let Some(vouching) = &self.core.vouching {
+            doors.spawn(Arc::clone(vouching).serve());
+        }
+        let verified_by = self.core.settings.verified_by;
+        tracing::info!(broker = %self.targets.main, verified_by, "clients are let in");
         let mut rooms = JoinSet::new();
         let mut number = 0_u64;
         tokio::pin!(stop);
@@ -170,7 +185,7 @@ impl ProxyHandle {
 }
 
 /// What is wrong with options and rules, before anything is opened.
-fn checked(options: &ProxyOptions, policy: &Policy) -> Result<(Links, Targets), ProxyError> {
+fn checked(options: &ProxyOptions, policy: &Policy) -> Result<Far, ProxyError> {
     let links = options.links().ok_or(ProxyError::NoBroker)?;
     if options.listen.is_empty() {
         return Err(ProxyError::NoListener);
@@ -187,7 +202,22 @@ fn checked(options: &ProxyOptions, policy: &Policy) -> Result<(Links, Targets), 
     if links == Links::Both && options.plain_suffix.is_empty() {
         return Err(ProxyError::EmptySuffix);
     }
-    Ok((links, targets(options)?))
+    let vouching = vouching(options)?;
+    Ok(Far { links, targets: targets(options, vouching.as_ref())?, vouching })
+}
+
+/// What asks the authority for the broker's key, if that is what verifies it.
+fn vouching(options: &ProxyOptions) -> Result<Option<Arc<Vouching>>, ProxyError> {
+    let alone = options.tls.as_ref().is_some_and(|(.., tls)| tls.is_by_peer_alone());
+    match (&options.peer, &options.tls) {
+        (None, _) if alone => Err(ProxyError::PeerAuthNeeded),
+        (None, _) => Ok(None),
+        (Some(auth), Some((host, port, tls))) if alone => {
+            let vouching = Vouching::new(auth, &(host.clone(), *port), tls);
+            vouching.map(|vouching| Some(Arc::new(vouching))).map_err(ProxyError::Peer)
+        }
+        (Some(_), _) => Err(ProxyError::PeerNotAlone),
+    }
 }
 
 async fn open_status(options: &ProxyOptions) -> Result<Option<StatusPage>, ProxyError> {
@@ -209,12 +239,15 @@ fn check(policy: &Policy, links: Links) -> Result<(), UnfitRule> {
     Ok(())
 }
 
-fn targets(options: &ProxyOptions) -> Result<Targets, ProxyError> {
+fn targets(
+    options: &ProxyOptions,
+    vouching: Option<&Arc<Vouching>>,
+) -> Result<Targets, ProxyError> {
     let tcp = options.tcp.clone().map(|(host, port)| Target::tcp(host, port));
     match &options.tls {
         None => Ok(Targets { main: tcp.ok_or(ProxyError::NoBroker)?, plain: None }),
         Some((host, port, config)) => {
-            let main = Target::tls(host.clone(), *port, config);
+            let main = Target::tls(host.clone(), *port, config, vouching.cloned());
             let main = main.ok_or_else(|| ProxyError::ServerName { host: host.clone() })?;
             Ok(Targets { main, plain: tcp })
         }
@@ -224,6 +257,7 @@ fn targets(options: &ProxyOptions) -> Result<Targets, ProxyError> {
 pub(super) fn core(
     options: ProxyOptions,
     links: Links,
+    vouching: Option<Arc<Vouching>>,
     config: Config,
 ) -> Result<Core, ProxyError> {
     let mut stored = HashMap::new();
@@ -239,12 +273,15 @@ pub(super) fn core(
             plain_suffix: options.plain_suffix,
             credentials_in_clear: options.danger_credentials_in_clear,
             forward_bare_deletes: options.danger_forward_bare_deletes,
+            verified_by: options.tls.as_ref().map_or("nothing", |(.., tls)| tls.verified_by()),
+            auth_topics: options.peer.as_ref().map(PeerAuth::topics),
         },
         in_force: RwLock::new(Arc::new(InForce::new(config))),
         clients: Clients::new(stored, keeper.clone()),
         keeper,
         digest_key,
         meters: Meters::new(shows),
+        vouching,
         plain_limits: Mutex::new(Limits::default()),
     })
 }

@@ -79,6 +79,17 @@ impl TlsConfig {
         self.checks.peer_alone
     }
 
+    /// What servers are verified by, in a word.
+    #[cfg(feature = "proxy")]
+    pub(crate) const fn verified_by(&self) -> &'static str {
+        match (&self.checks.chain, self.checks.pins.is_empty()) {
+            _ if self.checks.peer_alone => "authority",
+            (Some(_), true) => "ca",
+            (Some(_), false) => "ca and pin",
+            (None, _) => "pin",
+        }
+    }
+
     /// For one connection to a server that has one of these keys; without any, one of those that
     /// the configuration accepts.
     pub(crate) fn watched(

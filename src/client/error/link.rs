@@ -225,6 +225,20 @@ impl fmt::Display for LinkError {
 
 impl Error for LinkError {}
 
+impl LinkError {
+    /// Whether the broker refuses clients that do not say who they are.
+    pub(in crate::client) const fn wants_login(&self) -> bool {
+        matches!(self, Self::Refused(Refusal::Credentials | Refusal::NotAuthorized))
+    }
+
+    /// Whether a probe that ends so says something of the server or the authority, which somebody
+    /// has to look at: not that the broker is away.
+    #[cfg(feature = "proxy")]
+    pub(crate) const fn is_refusal(&self) -> bool {
+        matches!(self, Self::Peer(_) | Self::Certificate(_) | Self::Tls(_) | Self::Refused(_))
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

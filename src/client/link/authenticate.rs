@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Dialed, Worker};
 use crate::client::connection::{Connection, Leave, Stage};
 use crate::client::entry::Entry;
-use crate::client::error::{ClientError, LinkError, PeerFault, Refusal};
+use crate::client::error::{ClientError, LinkError, PeerFault};
 use crate::client::event::Event;
 use crate::client::guards::now;
 use crate::client::log::Mark;
@@ -178,7 +178,7 @@ impl<D: Dial> Worker<D> {
     pub(super) fn judge_loss(&mut self, error: LinkError, probe: bool) -> LinkError {
         let Some(peer) = &mut self.parts.peer else { return error };
         match error {
-            LinkError::Refused(Refusal::Credentials | Refusal::NotAuthorized) if probe => {
+            error if probe && error.wants_login() => {
                 peer.probe_refused();
                 self.refuse(PeerFault::PinNeeded)
             }

@@ -62,6 +62,10 @@ impl Session {
         if clear && connect.has_credentials() {
             return Err(self.bad_client(Ended::Credentials));
         }
+        let will = connect.will.and_then(|will| core::str::from_utf8(will.topic).ok());
+        if will.is_some_and(|topic| settings.is_auth_topic(topic)) {
+            return Err(self.bad_client(Ended::WillOnAuthTopic));
+        }
         self.connect(&connect, frame)?;
         Ok(Flow::Done)
     }

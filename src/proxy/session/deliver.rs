@@ -96,6 +96,10 @@ impl Session {
         message: &Message<'_>,
     ) -> Result<(), Ended> {
         let publish = message.publish;
+        if self.core.settings.is_auth_topic(message.topic) {
+            self.swallow(client, in_force, message, "AuthTopic");
+            return Ok(());
+        }
         let incoming = Incoming::new(message.topic, publish.payload, self.main_link())
             .properties(message.properties)
             .retain(publish.retain())

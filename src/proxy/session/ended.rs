@@ -25,6 +25,8 @@ pub(in crate::proxy) enum Ended {
     Credentials,
     /// The will cannot be sealed.
     Will(SealError),
+    /// The will is for a topic of the proxy's own runs of peer authentication.
+    WillOnAuthTopic,
     /// A message cannot be sealed now, and the client has no way to hear of it.
     Seal(SealError),
     /// A topic alias that stands for nothing.
@@ -52,7 +54,9 @@ impl Ended {
             Self::ClientPacket(_) => 0x81,
             Self::Version => 0x84,
             Self::NotConnect | Self::UnexpectedPacket(_) => 0x82,
-            Self::Credentials | Self::Will(SealError::Refused | SealError::NoLink) => 0x87,
+            Self::Credentials
+            | Self::WillOnAuthTopic
+            | Self::Will(SealError::Refused | SealError::NoLink) => 0x87,
             Self::Alias => 0x94,
             Self::PlainQueue => 0x97,
             Self::BrokerPacket(_)
@@ -68,7 +72,9 @@ impl Ended {
     const fn return_code(self) -> u8 {
         match self {
             Self::Version => 1,
-            Self::Credentials | Self::Will(SealError::Refused | SealError::NoLink) => 5,
+            Self::Credentials
+            | Self::WillOnAuthTopic
+            | Self::Will(SealError::Refused | SealError::NoLink) => 5,
             _ => 3,
         }
     }
@@ -87,6 +93,9 @@ impl fmt::Display for Ended {
                  use --tls-broker, or --danger-credentials-in-clear",
             ),
             Self::Will(error) => write!(f, "the will cannot be sealed: {error}"),
+            Self::WillOnAuthTopic => {
+                f.write_str("the will is for a topic that the proxy authenticates itself on")
+            }
             Self::Seal(error) => write!(f, "a message cannot be sealed: {error}"),
             Self::Alias => f.write_str("a topic alias that stands for nothing"),
             Self::AboveLimit => f.write_str("a packet above the limit that CONNACK told"),
@@ -174,6 +183,10 @@ mod tests {
             (
                 Ended::Will(SealError::Refused),
                 "the will cannot be sealed: no rule of the policy covers the topic: add one",
+            ),
+            (
+                Ended::WillOnAuthTopic,
+                "the will is for a topic that the proxy authenticates itself on",
             ),
             (
                 Ended::Seal(SealError::ClockNeeded),

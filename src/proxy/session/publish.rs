@@ -83,6 +83,10 @@ impl Session {
         in_force: &InForce,
         message: &Message<'_>,
     ) -> Result<Flow, Ended> {
+        if self.core.settings.is_auth_topic(message.topic) {
+            let refused = self.refuse_publish(client, in_force, message, Refusal::AuthTopic);
+            return refused.map(|()| Flow::Done);
+        }
         if let Some(link) = self.repeated(client, message) {
             if !self.has(link) {
                 return Ok(Flow::Wait);

@@ -13,6 +13,8 @@ use crate::proxy::packet::{self, Kind};
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Refusal {
     Seal(SealError),
+    /// The topic is one of the proxy's own runs of peer authentication.
+    AuthTopic,
     /// The broker takes no such quality of service, or retains nothing.
     NotByBroker,
     /// Sealed, it is above the broker's limit.
@@ -26,6 +28,7 @@ impl Refusal {
     const fn name(self) -> &'static str {
         match self {
             Self::Seal(error) => error.name(),
+            Self::AuthTopic => "AuthTopic",
             Self::NotByBroker => "NotByBroker",
             Self::TooLargeForBroker { .. } => "TooLargeForBroker",
         }
@@ -36,7 +39,8 @@ impl Refusal {
     const fn may_pass(self) -> bool {
         !matches!(
             self,
-            Self::NotByBroker
+            Self::AuthTopic
+                | Self::NotByBroker
                 | Self::TooLargeForBroker { .. }
                 | Self::Seal(
                     SealError::Refused
@@ -52,7 +56,7 @@ impl Refusal {
     /// MQTT 5.0 §3.4.2.1.
     const fn reason(self) -> u8 {
         match self {
-            Self::Seal(SealError::Refused | SealError::NoLink) => 0x87,
+            Self::AuthTopic | Self::Seal(SealError::Refused | SealError::NoLink) => 0x87,
             Self::Seal(SealError::Topic(_)) => 0x90,
             Self::Seal(SealError::TooLarge { .. }) | Self::TooLargeForBroker { .. } => 0x97,
             Self::Seal(_) | Self::NotByBroker => 0x83,

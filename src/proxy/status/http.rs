@@ -52,12 +52,13 @@ pub(super) fn answer<B>(core: &Arc<Core>, request: &Request<B>) -> Answer {
 }
 
 fn health(core: &Core) -> Answer {
-    let works = core.keeper.as_ref().is_none_or(|keeper| keeper.works());
-    if works {
-        text(StatusCode::OK, "ok\n")
-    } else {
-        text(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be written\n")
+    if core.keeper.as_ref().is_some_and(|keeper| !keeper.works()) {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "the store cannot be written\n");
     }
+    if core.vouching.as_ref().is_some_and(|vouching| vouching.is_refused()) {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "nobody vouches for the broker\n");
+    }
+    text(StatusCode::OK, "ok\n")
 }
 
 fn html() -> Answer {
@@ -122,10 +123,12 @@ fn is_port(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::vec;
     use std::vec::Vec;
 
     use crate::proxy::keeper::Keeper;
-    use crate::proxy::status::tests::core;
+    use crate::proxy::status::tests::{core, core_after};
+    use crate::proxy::vouch::tests::{AWAY, NOT_VOUCHED, SILENT};
     use crate::store::outbox_file::OutboxFile;
 
     fn ask(method: &str, path: &str, hosts: &[&str]) -> Answer {
@@ -194,6 +197,21 @@ mod tests {
             Arc::get_mut(&mut core).unwrap().keeper = Some(Arc::new(keeper));
             let request = Request::get("/healthz").header("host", "localhost").body(()).unwrap();
             assert_eq!(answer(&core, &request).status(), status);
+        }
+    }
+
+    #[test]
+    fn health_ends_while_nobody_vouches_for_the_broker() {
+        for (outcomes, status) in [
+            (vec![], StatusCode::OK),
+            (vec![Err(NOT_VOUCHED)], StatusCode::SERVICE_UNAVAILABLE),
+            (vec![Err(SILENT)], StatusCode::SERVICE_UNAVAILABLE),
+            (vec![Err(NOT_VOUCHED), Ok(())], StatusCode::OK),
+            // as for every proxy
+            (vec![Err(AWAY)], StatusCode::OK),
+        ] {
+            let request = Request::get("/healthz").header("host", "localhost").body(()).unwrap();
+            assert_eq!(answer(&core_after("", &outcomes), &request).status(), status);
         }
     }
 

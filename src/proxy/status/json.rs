@@ -11,6 +11,7 @@ use crate::proxy::Core;
 use crate::proxy::meters::{
     Connection, Rejection, RuleMeter, Seen, Shows, VERDICTS, lock, unix_ms,
 };
+use crate::proxy::vouch::Standing;
 
 /// Connections that are shown; of more, the number is.
 const MAX_CONNECTIONS: usize = 200;
@@ -31,6 +32,7 @@ pub(super) fn status(core: &Core) -> Value {
             Links::Tls => "tls",
             Links::Both => "tls and tcp",
         },
+        "broker": broker(core),
         "payloads": meters.shows == Shows::Payloads,
         "open": meters.open.get(),
         "accepted": meters.accepted.get(),
@@ -42,6 +44,32 @@ pub(super) fn status(core: &Core) -> Value {
         "no_rule": rule(None, &in_force.meters.no_rule),
         "rejections": meters.rejections().iter().map(rejection).collect::<Vec<_>>(),
         "messages": meters.seen().iter().map(message).collect::<Vec<_>>(),
+    })
+}
+
+/// How the broker is verified, and what came of it where the authority has to be asked.
+fn broker(core: &Core) -> Value {
+    let by = core.settings.verified_by;
+    let Some(vouching) = &core.vouching else {
+        return json!({ "verified_by": by });
+    };
+    let (standing, key, since, error) = match vouching.standing() {
+        Standing::Unknown => ("unknown", None, None, None),
+        Standing::Vouched { pin, since, .. } => {
+            ("vouched", Some(pin.to_string()), Some(since), None)
+        }
+        Standing::Failed { error, since, .. } => {
+            let standing = if error.is_refusal() { "refused" } else { "unknown" };
+            (standing, None, Some(since), Some(error.to_string()))
+        }
+    };
+    json!({
+        "verified_by": by,
+        "authority": vouching.authority(),
+        "standing": standing,
+        "key": key,
+        "since": since,
+        "error": error,
     })
 }
 

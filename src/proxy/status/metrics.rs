@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::proxy::meters::{Direction, LATENCY_BOUNDS, RuleMeter, VERDICTS, lock};
+use crate::proxy::vouch::{OUTCOMES, Standing};
 use crate::proxy::{Core, InForce};
 
 /// Stands before every name.
@@ -83,6 +84,10 @@ impl Collector for Metrics {
             ConstGauge::new(value).encode(metric)
         };
         gauge("connections", "Clients that are connected", meters.open.get())?;
+        if let Some(vouching) = &self.0.vouching {
+            let vouched = matches!(vouching.standing(), Standing::Vouched { .. });
+            gauge("broker_vouched", "Whether the broker's key is vouched for", vouched.into())?;
+        }
         let mut counter = |name, help, value: u64| {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(metric)
@@ -97,6 +102,7 @@ impl Collector for Metrics {
             "Times that other rules and keys were put in force",
             meters.reloads.get(),
         )?;
+        self.broker(&mut encoder)?;
         let in_force = self.0.in_force();
         for (name, help, of_rule) in RULES {
             rules(&mut encoder, (name, help), &in_force, of_rule)?;
@@ -136,6 +142,23 @@ fn rules(
 }
 
 impl Metrics {
+    /// What verifies the broker, and how the authority answered where it is asked.
+    fn broker(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "What verifies the broker";
+        let mut metric =
+            encoder.encode_descriptor("broker_verification", help, None, MetricType::Gauge)?;
+        let by = [("by", self.0.settings.verified_by)];
+        ConstGauge::new(1_i64).encode(metric.encode_family(&by)?)?;
+        let Some(vouching) = &self.0.vouching else { return Ok(()) };
+        let help = "Times that the authority was asked for the broker's key, by what came of it";
+        let mut family = encoder.encode_descriptor("probes", help, None, MetricType::Counter)?;
+        for (outcome, count) in OUTCOMES.iter().zip(&vouching.probes) {
+            let labels = [("outcome", *outcome)];
+            ConstCounter::new(count.get()).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     /// How long packets are in the proxy, from when they were read to when they were written.
     fn latency(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let (counts, sum) = self.0.meters.latency();

@@ -122,9 +122,27 @@ function rejection(one) {
   ];
 }
 
+const VERIFIED = {
+  nothing: "not verified",
+  ca: "verified by its CA",
+  pin: "verified by its pin",
+  "ca and pin": "verified by its CA and its pin",
+};
+
+function broker({ verified_by, authority, standing, error }) {
+  if (verified_by !== "authority") return [VERIFIED[verified_by], ""];
+  if (standing === "vouched") return [`vouched for by ${authority}`, ""];
+  if (error !== null) return [`not vouched for: ${error}`, standing === "refused" ? "bad" : ""];
+  return [`${authority} has to vouch for it`, ""];
+}
+
 function show(status) {
   const up = since(status.now, status.started);
-  byId("about").textContent = `${status.version} · up ${up} · broker by ${status.links}`;
+  const [verified, classes] = broker(status.broker);
+  byId("about").replaceChildren(
+    `${status.version} · up ${up} · broker by ${status.links}, `,
+    make("span", verified, classes),
+  );
   totals(status);
   fill("messages", status.messages.slice(0, 12).map(message), "no message yet");
   const none = status.no_rule.rejected.length ? [status.no_rule] : [];

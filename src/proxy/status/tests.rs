@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::*;
+use crate::client::LinkError;
 use crate::guard::Config;
 use crate::keyring::Keyring;
 use crate::policy::{Links, Policy, Rule, Transport};
@@ -18,6 +19,7 @@ use crate::proxy::meters::{Connection, Count, Direction, Meters, Rejection, Show
 use crate::proxy::packet::Version;
 use crate::proxy::sent::DigestKey;
 use crate::proxy::session::Limits;
+use crate::proxy::vouch::tests::{AWAY, NOT_VOUCHED, SILENT, after};
 use crate::proxy::{InForce, Settings};
 use crate::replay::Verdict;
 
@@ -26,6 +28,15 @@ const HOSTILE: &str = "a\"} 1\nb\\<img src=x onerror=alert(1)>";
 /// What a proxy has of a rule for `a/#`, and of a clear one for `topic` unless that is empty.
 pub(super) fn core(topic: &str) -> Arc<Core> {
     core_that_shows(topic, Shows::Sealed)
+}
+
+/// The same before a broker that the authority verifies, after these probes.
+pub(super) fn core_after(topic: &str, outcomes: &[Result<(), LinkError>]) -> Arc<Core> {
+    let mut core = core(topic);
+    let whole = Arc::get_mut(&mut core).unwrap();
+    whole.settings.verified_by = "authority";
+    whole.vouching = Some(after(outcomes));
+    core
 }
 
 fn core_that_shows(topic: &str, shows: Shows) -> Arc<Core> {
@@ -41,18 +52,21 @@ fn core_that_shows(topic: &str, shows: Shows) -> Arc<Core> {
             plain_suffix: "-tcp".into(),
             credentials_in_clear: false,
             forward_bare_deletes: false,
+            verified_by: "nothing",
+            auth_topics: None,
         },
         in_force: std::sync::RwLock::new(Arc::new(InForce::new(config))),
         clients: Clients::default(),
         keeper: None,
         digest_key: DigestKey([0; 16]),
         meters: Meters::new(shows),
+        vouching: None,
         plain_limits: std::sync::Mutex::new(Limits::default()),
     })
 }
 
 fn busy_core() -> Arc<Core> {
-    let core = core(HOSTILE);
+    let core = core_after(HOSTILE, &[Ok(()), Ok(()), Err(NOT_VOUCHED)]);
     let in_force = core.in_force();
     let rule = in_force.meters.get(Some(0));
     rule.sealed.add(3);
@@ -129,6 +143,48 @@ fn metrics_are_well_formed_and_count_by_rule() {
     assert_eq!(rejected(&["rule=\"1\"", "to_client", "reason=\"NotAuthentic\""]), 1.0);
     assert_eq!(rejected(&["rule=\"none\"", "to_broker", "reason=\"Refused\""]), 1.0);
     assert_eq!(one("mqtt_seal_proxy_clear_messages_total", &["rule=\"2\"", "to_broker"]), 1.0);
+}
+
+#[test]
+#[expect(clippy::float_cmp, reason = "small whole numbers")]
+fn metrics_say_what_verifies_the_broker_and_how_probes_ended() {
+    let text = metrics::text(&busy_core()).unwrap();
+    let own = samples(&text);
+    assert_eq!(value(&own, "mqtt_seal_proxy_broker_verification", &["by=\"authority\""]), 1.0);
+    let probes = |outcome: &str| {
+        value(&own, "mqtt_seal_proxy_probes_total", &[&*std::format!("=\"{outcome}\"")])
+    };
+    assert_eq!(["vouched", "refused", "silent", "no_broker"].map(probes), [2.0, 1.0, 0.0, 0.0]);
+    assert_eq!(value(&own, "mqtt_seal_proxy_broker_vouched", &[]), 0.0);
+    let text = metrics::text(&core_after("", &[Err(AWAY), Ok(())])).unwrap();
+    assert_eq!(value(&samples(&text), "mqtt_seal_proxy_broker_vouched", &[]), 1.0);
+    let text = metrics::text(&core("")).unwrap();
+    assert_eq!(
+        value(&samples(&text), "mqtt_seal_proxy_broker_verification", &["by=\"nothing\""]),
+        1.0
+    );
+    assert!(!text.contains("probes") && !text.contains("vouched"), "{text}");
+}
+
+#[test]
+fn status_says_how_the_broker_is_verified() {
+    let broker = |core: &Arc<Core>| json::status(core)["broker"].clone();
+    assert_eq!(broker(&core("")), serde_json::json!({ "verified_by": "nothing" }));
+    for (outcomes, standing) in [
+        (vec![], "unknown"),
+        (vec![Err(AWAY)], "unknown"),
+        (vec![Ok(())], "vouched"),
+        (vec![Ok(()), Err(NOT_VOUCHED)], "refused"),
+        (vec![Err(SILENT)], "refused"),
+    ] {
+        let told = broker(&core_after("", &outcomes));
+        assert_eq!(told["standing"], standing, "{told}");
+        assert_eq!(told["authority"], "authority");
+        let failed = outcomes.last().and_then(|outcome| outcome.as_ref().err());
+        assert_eq!(told["error"].as_str(), failed.map(std::string::ToString::to_string).as_deref());
+        assert_eq!(told["key"].is_string(), standing == "vouched", "{told}");
+        assert_eq!(told["since"].is_u64(), !outcomes.is_empty(), "{told}");
+    }
 }
 
 #[test]

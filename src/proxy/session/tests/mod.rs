@@ -2,6 +2,7 @@
 
 mod acknowledge;
 mod aliases;
+mod auth_topics;
 mod connect;
 mod deliver;
 mod links;
@@ -107,7 +108,7 @@ impl Rig {
         change: impl FnOnce(ProxyOptions) -> ProxyOptions,
     ) -> Self {
         let options = change(ProxyOptions::new());
-        let core = Arc::new(server::core(options, links, config(policy, 7, links)).unwrap());
+        let core = Arc::new(server::core(options, links, None, config(policy, 7, links)).unwrap());
         let session = Session::new(Arc::clone(&core), 1);
         Self { core, session, version, connections: 1 }
     }
