@@ -11,6 +11,7 @@
 //! capath = "cas"
 //! tls_use_os_certs = false
 //! pin = ["sha256/…"]
+//! device = "proxy-7.toml"              # or by the authority of this device
 //! cert = "client.pem"                  # what the proxy shows of itself
 //! key = "client.key"
 //! keys = "keys.toml"
@@ -57,6 +58,7 @@ const KEYS: &[&str] = &[
     "capath",
     "tls_use_os_certs",
     "pin",
+    "device",
     "cert",
     "key",
     "keys",
@@ -108,6 +110,8 @@ pub struct ProxyFile {
     pub tls_use_os_certs: Option<bool>,
     /// Public keys of the broker.
     pub pin: Vec<Written>,
+    /// The proxy's own device file.
+    pub device: Option<PathBuf>,
     /// The client certificate.
     pub cert: Option<PathBuf>,
     /// Its private key.
@@ -187,6 +191,7 @@ fn settings(text: &str, folder: &Path) -> Parsed<ProxyFile> {
         capath: reader.path("capath")?,
         tls_use_os_certs: reader.flag("tls_use_os_certs")?,
         pin: reader.all_written("pin")?,
+        device: reader.path("device")?,
         cert: reader.path("cert")?,
         key: reader.path("key")?,
         keys: reader.path("keys")?,

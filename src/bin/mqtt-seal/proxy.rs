@@ -1,6 +1,7 @@
 //! `proxy`: seals and opens for clients that are not compiled again.
 
 mod check;
+mod device;
 mod log;
 mod notify;
 mod open_files;
@@ -26,7 +27,7 @@ use settings::Settings;
 #[command(
     mut_arg("cafile", |arg| arg.help("A CA of the broker's certificate, for --tls-broker")),
     mut_arg("tls_use_os_certs", |arg| {
-        arg.help("Trust whom this system trusts; the default without a CA and without a pin")
+        arg.help("Trust whom this system trusts; the default without a CA, a pin and a device file")
     }),
     mut_arg("pin", |arg| {
         arg.help("The public key of the broker's certificate; beside a CA or alone")
@@ -47,6 +48,10 @@ pub(crate) struct Args {
     tls_broker: Option<String>,
     #[command(flatten)]
     tls: TlsArgs,
+    /// The device file of this proxy, as mqtt-seal authority enrol writes it: its authority says
+    /// which key the broker by TLS may have, and no CA and no pin is needed
+    #[arg(long, value_name = "FILE")]
+    device: Option<PathBuf>,
     /// The key file; without one: keys.toml
     #[arg(long, value_name = "FILE", env = "MQTT_SEAL_KEYS", hide_env_values = true)]
     keys: Option<PathBuf>,

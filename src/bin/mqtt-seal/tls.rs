@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::{fs, io};
 
 use clap::Args;
-use mqtt_seal::tls::{SpkiPin, TlsConfig};
+use mqtt_seal::tls::{SpkiPin, TlsConfig, TlsConfigBuilder};
 
 use crate::fault::Fault;
 
@@ -33,8 +33,18 @@ pub(crate) struct TlsArgs {
 impl TlsArgs {
     /// Whether any of them is there.
     pub(crate) fn is_named(&self) -> bool {
-        let named = self.cafile.is_some() || self.capath.is_some() || self.cert.is_some();
-        named || self.tls_use_os_certs || !self.pin.is_empty()
+        self.names_trust() || self.cert.is_some()
+    }
+
+    /// Whether somebody is named who is trusted.
+    pub(crate) fn names_trust(&self) -> bool {
+        let ca = self.cafile.is_some() || self.capath.is_some();
+        ca || self.tls_use_os_certs || !self.pin.is_empty()
+    }
+
+    /// For a broker that the authority alone verifies. Reads the client's certificate.
+    pub(crate) fn by_peer(&self) -> Result<TlsConfig, Fault> {
+        self.finish(TlsConfig::builder().verify_by_peer_alone())
     }
 
     /// Reads the files. Without a CA and without a pin, the system's roots are trusted.
@@ -53,6 +63,11 @@ impl TlsArgs {
             (false, false) => builder.verify_by_pin_alone(),
             (true, _) => builder,
         };
+        self.finish(builder)
+    }
+
+    /// With the certificate that the broker is shown.
+    fn finish(&self, mut builder: TlsConfigBuilder) -> Result<TlsConfig, Fault> {
         if let (Some(cert), Some(key)) = (&self.cert, &self.key) {
             builder = builder.client_cert(cert, key);
         }

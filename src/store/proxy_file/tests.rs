@@ -34,7 +34,8 @@ fn every_setting_is_read() {
         file.danger_forward_bare_deletes,
     ];
     assert_eq!(flags, [Some(false); 5]);
-    let paths = [file.cafile, file.capath, file.cert, file.key, file.keys, file.policy, file.store];
+    let paths = [file.cafile, file.capath, file.device, file.cert, file.key, file.keys];
+    let paths = paths.into_iter().chain([file.policy, file.store]).collect::<Vec<_>>();
     assert!(paths.iter().all(|path| path.as_ref().unwrap().starts_with("/etc")), "{paths:?}");
 }
 

@@ -8,8 +8,8 @@ use mqtt_seal::proxy::{Listen, Proxy};
 use mqtt_seal::topic::{PathScope, TopicFilter};
 use mqtt_seal::{Grant, Keyring, Policy, Rule};
 
-use super::open_files;
 use super::settings::{HostPort, Settings};
+use super::{device, open_files};
 use crate::fault::Fault;
 use crate::{files, moment, session, show};
 
@@ -68,6 +68,9 @@ fn rows(settings: &Settings, policy: &Policy) -> Result<Vec<Vec<String>>, Fault>
     for (name, text) in brokers(settings) {
         row(name, text);
     }
+    if let Some(device) = device::read(settings.device.as_deref())? {
+        row("device", device.to_string());
+    }
     row("keys", keys(settings, policy)?);
     let number = policy.rules().len();
     let rules = if number == 1 { "1 rule".into() } else { format!("{number} rules") };
@@ -104,12 +107,13 @@ fn brokers(settings: &Settings) -> Vec<(&'static str, String)> {
     let name = |(host, port): &HostPort| {
         if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     };
+    let by_peer = if settings.device.is_some() { ", verified by the authority" } else { "" };
     match (&settings.tls_broker, &settings.broker) {
         (Some(tls), Some(tcp)) => vec![
-            ("broker", format!("{}, by tls", name(tls))),
+            ("broker", format!("{}, by tls{by_peer}", name(tls))),
             ("broker", format!("{}, by plain tcp for transport = \"tcp\" alone", name(tcp))),
         ],
-        (Some(tls), None) => vec![("broker", format!("{}, by tls", name(tls)))],
+        (Some(tls), None) => vec![("broker", format!("{}, by tls{by_peer}", name(tls)))],
         (None, Some(tcp)) => vec![("broker", format!("{}, by plain tcp", name(tcp)))],
         (None, None) => Vec::new(),
     }

@@ -11,7 +11,7 @@ use mqtt_seal::proxy::{DEFAULT_MAX_CONNECTIONS, Listen, ProxyOptions};
 use mqtt_seal::store::Position;
 use mqtt_seal::store::proxy_file::{self, ProxyFile, Written};
 
-use super::Args;
+use super::{Args, device};
 use crate::fault::Fault;
 use crate::files::{KeysArg, PolicyArg};
 use crate::tls::TlsArgs;
@@ -31,6 +31,7 @@ pub(super) struct Settings {
     pub(super) broker: Option<HostPort>,
     pub(super) tls_broker: Option<HostPort>,
     tls: TlsArgs,
+    pub(super) device: Option<PathBuf>,
     pub(super) keys: KeysArg,
     pub(super) policy: PolicyArg,
     pub(super) store: Option<PathBuf>,
@@ -96,6 +97,7 @@ impl Settings {
                 cert: args.tls.cert.or(file.cert),
                 key: args.tls.key.or(file.key),
             },
+            device: args.device.or(file.device),
             keys: KeysArg { keys: args.keys.or(file.keys).unwrap_or_else(|| KEYS.into()) },
             policy: PolicyArg { policy: args.policy.or(file.policy) },
             store: args.store.or(file.store),
@@ -122,6 +124,15 @@ impl Settings {
         if self.tls.is_named() && self.tls_broker.is_none() {
             let what = "a CA, a pin or a certificate is named, and no broker by TLS";
             return Err(Fault::usage(what, "name the broker with --tls-broker"));
+        }
+        if self.device.is_some() && self.tls_broker.is_none() {
+            let what = "a device file is named, and no broker by TLS to ask its authority for";
+            return Err(Fault::usage(what, "name the broker with --tls-broker"));
+        }
+        if self.device.is_some() && self.tls.names_trust() {
+            let what = "beside the device file, whose authority verifies the broker, a CA or a pin \
+                        is named";
+            return Err(Fault::usage(what, "leave out the one or the other"));
         }
         if self.tls.cert.is_some() != self.tls.key.is_some() {
             let what = "of a certificate and its private key, one is named alone";
@@ -188,7 +199,12 @@ impl Settings {
             options = options.broker(host, *port);
         }
         if let Some((host, port)) = &self.tls_broker {
-            options = options.tls_broker(host, *port, &self.tls.config()?);
+            options = match device::read(self.device.as_deref())? {
+                Some(device) => options
+                    .tls_broker(host, *port, &self.tls.by_peer()?)
+                    .require_peer_auth(device.auth()?),
+                None => options.tls_broker(host, *port, &self.tls.config()?),
+            };
         }
         if let Some(address) = self.status {
             options = options.status(address, self.status_payloads);
