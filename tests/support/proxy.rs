@@ -129,13 +129,30 @@ impl Proxy {
         command
     }
 
+    /// Ends it in good order.
+    pub(crate) fn terminate(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        wait_until("end of the proxy", || self.log(), || child.try_wait().unwrap().is_some());
+    }
+
     /// Bytes of memory that the process has in use.
     pub(crate) fn memory(&self) -> usize {
+        let kilobytes: usize = self.fact("VmRSS:").strip_suffix(" kB").unwrap().parse().unwrap();
+        kilobytes << 10
+    }
+
+    /// Threads of the process.
+    pub(crate) fn threads(&self) -> usize {
+        self.fact("Threads:").parse().unwrap()
+    }
+
+    /// What the system says of the process.
+    fn fact(&self, name: &str) -> String {
         let pid = self.child.as_ref().unwrap().id();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        let kilobytes: usize = line.trim().strip_suffix(" kB").unwrap().parse().unwrap();
-        kilobytes << 10
+        status.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned()
     }
 }
 
