@@ -136,6 +136,10 @@ pub(super) enum Request<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
 
+/// Seconds that a connection may take, and with MQTT 3.1.1 a packet to leave. rumqttc's own 5 are
+/// too few for a large packet on a slow network, which then begins anew for ever.
+pub(super) const PATIENCE: u64 = 30;
+
 /// What is special about a connection.
 #[derive(Default)]
 pub(super) struct Call<'a> {

@@ -38,6 +38,9 @@
 //! [`ClientOptions::auto_ack`]; mind that brokers stop sending at some number of messages without
 //! one (Mosquitto: 20).
 //!
+//! A connection may take half a minute, and so may each packet until it has left, where rumqttc
+//! gives up after five seconds.
+//!
 //! Publishing returns a [`Ticket`], which may be dropped. `QoS` 0 never waits: without a link or
 //! room its messages are let go and counted. A last will is sealed like a message on its topic.
 //!
@@ -58,8 +61,8 @@ use rumqttc::{StateError, SubscribeReasonCode, Transport};
 
 use super::options::Facts;
 use super::peer::MAX_RECORD;
-use super::protocol::ServerLimits;
-use super::protocol::{Call, Dial, Full, Input, Network, Publish, Received, Request, Requests};
+use super::protocol::{Call, Dial, Full, Input, Network, PATIENCE, Publish, Received, Request};
+use super::protocol::{Requests, ServerLimits};
 use super::start::{Mqtt, Setup, start};
 use super::will::Will;
 pub use super::{
@@ -162,7 +165,7 @@ impl Dial for Dialer {
             options.set_last_will(LastWill::new(topic, payload, qos.into(), retain));
         }
         let (client, mut network) = rumqttc::AsyncClient::new(options, self.requests);
-        network.network_options.set_tcp_nodelay(true);
+        network.network_options.set_connection_timeout(PATIENCE).set_tcp_nodelay(true);
         (client, network)
     }
 

@@ -41,7 +41,8 @@
 //! As with [`rumqttc_v4`](super::rumqttc_v4), every connection begins with a clean session, which
 //! ends with it. Of the MQTT options' connect properties are kept the receive maximum, the user
 //! properties and what concerns authentication; the adapter sets the others. No topic alias is
-//! used in either direction, and no subscription identifier is asked for.
+//! used in either direction, and no subscription identifier is asked for. A connection may take
+//! half a minute, or longer if the MQTT options say so.
 //!
 //! Of the limits that a broker tells, its receive maximum narrows the window. A message that
 //! exceeds its maximum packet size or maximum `QoS`, or is to be retained where nothing is, comes
@@ -69,8 +70,8 @@ use super::entry::Entry;
 use super::options::Facts;
 use super::peer::MAX_RECORD;
 use super::properties::Attached;
-use super::protocol::ServerLimits;
-use super::protocol::{Call, Dial, Full, Input, Network, Publish, Received, Request, Requests};
+use super::protocol::{Call, Dial, Full, Input, Network, PATIENCE, Publish, Received, Request};
+use super::protocol::{Requests, ServerLimits};
 use super::start::{Mqtt, Setup, start};
 use super::will::Will;
 pub use super::{
@@ -352,6 +353,7 @@ impl Dial for Dialer {
             let delay = options.last_will().and_then(|will| will.properties?.delay_interval);
             options.set_last_will(last_will(will, delay));
         }
+        options.set_connection_timeout(options.connection_timeout().max(PATIENCE));
         let (client, network) = rumqttc::v5::AsyncClient::new(options, self.requests);
         let keep_alive = self.options.keep_alive();
         (client, Connection { network, keep_alive, spare: self.spare })

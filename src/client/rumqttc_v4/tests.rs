@@ -137,3 +137,12 @@ fn channel_without_room_is_full() {
     assert_eq!(client.request(Request::Disconnect), Ok(()));
     assert_eq!(client.request(Request::Disconnect), Err(Full));
 }
+
+#[test]
+fn slow_network_is_waited_for() {
+    let dialer = Dialer { options: MqttOptions::new("id", "localhost", 1883), requests: 1 };
+    for anonymous in [None, Some("probe")] {
+        let (_, network) = dialer.dial(Call { anonymous, ..Call::default() });
+        assert_eq!(network.network_options.connection_timeout(), 30);
+    }
+}

@@ -336,3 +336,16 @@ fn will_goes_out_as_it_was_sealed_and_keeps_its_delay() {
     };
     assert_eq!(sent.properties, Some(kept));
 }
+
+#[test]
+fn slow_network_is_waited_for_at_least_as_long_as_the_options_say() {
+    for (said, taken) in [(5, 30), (40, 40)] {
+        let mut options = MqttOptions::new("id", "localhost", 1883);
+        options.set_connection_timeout(said);
+        let (_, connection) = V5::dial(options, setup(28, 3)).dial(Call::default());
+        assert_eq!(connection.network.options.connection_timeout(), taken);
+    }
+    let dialer = V5::dial(MqttOptions::new("id", "localhost", 1883), setup(28, 3));
+    let (_, probe) = dialer.dial(Call { anonymous: Some("probe"), ..Call::default() });
+    assert_eq!(probe.network.options.connection_timeout(), 30);
+}
