@@ -12,6 +12,7 @@ mod fault;
 mod files;
 mod grant;
 mod inspect;
+mod interrupt;
 mod keygen;
 mod keys;
 mod ledger;

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::encoding;
 use crate::fault::Fault;
 use crate::files::CountersArg;
+use crate::interrupt::Interrupts;
 use crate::session::{self, Client, SessionArgs, tell, warn};
 
 /// Lines of standard input that wait to be published.
@@ -73,6 +74,7 @@ impl Args {
     async fn publish(&self) -> Result<(), Fault> {
         let single = self.source.single()?;
         let (client, events) = self.session.start_counting(&self.counters)?;
+        let mut interrupts = Interrupts::new()?;
         let (up, shown) = (Notify::new(), self.source.rate());
         let work = async {
             let sent = self.send(&client, &up, single, &shown).await;
@@ -81,7 +83,7 @@ impl Args {
         };
         let done = tokio::select! {
             done = async { tokio::try_join!(work, self.watch(events, &up, &shown)) } => done.map(drop),
-            _ = tokio::signal::ctrl_c() => Err(interrupted(shown.position())),
+            () = interrupts.next() => Err(interrupted(shown.position())),
         };
         let on_terminal = !shown.is_hidden();
         shown.finish_and_clear();

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use mqtt_seal::client::{Event, EventLoop, Message};
 
 use crate::fault::Fault;
+use crate::interrupt::Interrupts;
 use crate::session::{self, Client, KeptArg, SessionArgs, warn};
 use crate::{rejected, show};
 
@@ -79,11 +80,12 @@ impl Args {
         } else {
             self.session.start()?
         };
+        let interrupts = Interrupts::new()?;
         for filter in &self.topic {
             client.subscribe(filter, self.session.qos()).await?;
         }
         let mut seen = Seen::default();
-        let end = self.receive(&client, &mut events, &mut seen).await?;
+        let end = self.receive(&client, &mut events, interrupts, &mut seen).await?;
         // a link that was never up has nothing to end
         if seen.connected && client.disconnect().await.is_ok() {
             while events.poll().await.is_some() {}
@@ -95,6 +97,7 @@ impl Args {
         &self,
         client: &Client,
         events: &mut EventLoop,
+        mut interrupts: Interrupts,
         seen: &mut Seen,
     ) -> Result<End, Fault> {
         let seconds = self.timeout.map_or(Duration::MAX, Duration::from_secs);
@@ -104,7 +107,7 @@ impl Args {
             let event = tokio::select! {
                 event = events.poll() => event,
                 () = &mut time => return Ok(End::Time),
-                _ = tokio::signal::ctrl_c() => return Ok(End::Interrupted),
+                () = interrupts.next() => return Ok(End::Interrupted),
             };
             let Some(event) = event else {
                 return Ok(End::Disconnected);

@@ -16,6 +16,7 @@ use ratatui::crossterm::event::{self, KeyCode, KeyEvent, KeyEventKind, KeyModifi
 use tokio::sync::mpsc;
 
 use crate::fault::Fault;
+use crate::interrupt::Interrupts;
 use crate::session::{self, Client, SessionArgs, warn};
 use crate::show;
 use topics::{Seen, Topics};
@@ -98,6 +99,7 @@ impl Args {
 
     async fn watch(&self) -> Result<(), Fault> {
         let (client, mut events, mut rx) = self.session.start_beside_guard(&self.topic)?;
+        let interrupts = Interrupts::new()?;
         for filter in &self.topic {
             client.subscribe(filter, self.session.qos()).await?;
         }
@@ -106,9 +108,9 @@ impl Args {
         let ended = if on_screen {
             // beside a screen a line of text would tear it
             let (_restore, view) = (Restore, self.screen()?);
-            self.receive(&client, &mut events, &mut rx, &mut topics, view).await
+            self.receive(&client, &mut events, interrupts, &mut rx, &mut topics, view).await
         } else {
-            self.receive(&client, &mut events, &mut rx, &mut topics, View::Lines).await
+            self.receive(&client, &mut events, interrupts, &mut rx, &mut topics, View::Lines).await
         };
         ended?;
         if client.disconnect().await.is_ok() {
@@ -128,6 +130,7 @@ impl Args {
         &self,
         client: &Client,
         events: &mut EventLoop,
+        mut interrupts: Interrupts,
         rx: &mut GuardRx,
         topics: &mut Topics,
         mut view: View,
@@ -141,7 +144,7 @@ impl Args {
             let event = tokio::select! {
                 event = events.poll() => event,
                 () = &mut time => return Ok(()),
-                _ = tokio::signal::ctrl_c() => return Ok(()),
+                () = interrupts.next() => return Ok(()),
                 Some(()) = keys.recv() => return Ok(()),
                 _ = frames.tick() => {
                     view.draw(topics)?;
