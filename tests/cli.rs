@@ -13,18 +13,17 @@ mod support;
 #[path = "support/transcript.rs"]
 mod transcript;
 
-use core::net::Ipv4Addr;
 use std::collections::BTreeSet;
-use std::fs;
-use std::net::TcpListener;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::{fs, io, thread};
 
-use regex::Regex;
+use regex::{Captures, Regex};
 use snapbox::{Assert, Data, Redactions};
 use support::certs::Certs;
 use support::mosquitto::{Mosquitto, Setup};
-use support::wait_until;
+use support::{free_port, wait_until};
 use tempfile::TempDir;
 
 const TOOL: &str = env!("CARGO_BIN_EXE_mqtt-seal");
@@ -121,6 +120,38 @@ transcripts!(
     man,
     demo
 );
+
+/// It must not be lost while the tool does something else than wait.
+#[test]
+fn interrupt_ends_a_subscriber_that_prints_when_it_comes() {
+    let (folder, certs) = (folder(), Certs::new());
+    let broker = Mosquitto::start(&Setup::new(&certs.good));
+    let port = broker.tcp_port().to_string();
+    let tool = || {
+        let mut tool = Command::new(TOOL);
+        tool.current_dir(folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+        tool
+    };
+    assert!(tool().args(["keygen", "acme-prod"]).status().unwrap().success());
+    let subscribe = ["sub", "-i", "printing", "-p", &port, "-t", "#"];
+    let mut sub = Background(tool().args(subscribe).stdout(Stdio::piped()).spawn().unwrap());
+    broker.wait_for_log("Sending SUBACK to printing");
+    // more than a pipe holds
+    fs::write(folder.path().join("payload"), [b'x'; 200_000]).unwrap();
+    let publish = ["pub", "-p", &port, "-t", "a", "-f", "payload"];
+    assert!(tool().args(publish).status().unwrap().success());
+    let mut printed = sub.0.stdout.take().unwrap();
+    printed.read_exact(&mut [0]).unwrap();
+    let interrupt = Command::new("kill").args(["-INT", &sub.0.id().to_string()]).status();
+    assert!(interrupt.unwrap().success());
+    thread::spawn(move || io::copy(&mut printed, &mut io::sink()));
+    let mut status = None;
+    wait_until("end of the subscriber", String::new, || {
+        status = sub.0.try_wait().unwrap();
+        status.is_some()
+    });
+    assert!(status.unwrap().success(), "{status:?}");
+}
 
 fn output(args: &[&str]) -> String {
     let output = Command::new(TOOL).args(args).output().unwrap();
@@ -221,7 +252,13 @@ fn quickstart(part: &str) -> (String, usize) {
     let (_, text) = text.split_once(part).unwrap();
     let (_, text) = text.split_once("```console\n").unwrap();
     let (text, _) = text.split_once("```").unwrap();
-    let text = text.replace("1883", &free_port()).replace("8883", &free_port());
+    // at once: a port may contain another
+    let [tcp, tls] = [free_port(), free_port()].map(|port| port.to_string());
+    let ports = Regex::new("[18]883").unwrap();
+    let text = ports.replace_all(text, |port: &Captures<'_>| match &port[0] {
+        "1883" => tcp.clone(),
+        _ => tls.clone(),
+    });
     let commands: Vec<_> = text.lines().map(|line| line.strip_prefix("$ ").unwrap()).collect();
     let (last, first) = commands.split_last().unwrap();
     let output = |number: usize| folder.path().join(format!("output-{number}"));
@@ -264,11 +301,6 @@ impl Drop for Background {
     }
 }
 
-fn free_port() -> String {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port().to_string()
-}
-
 #[test]
 fn quickstart_over_tcp_ends_with_a_reading_in_five_commands() {
     let (printed, commands) = quickstart("## Over plain TCP");
@@ -285,7 +317,7 @@ fn quickstart_over_tls_ends_with_a_reading_in_eight_commands() {
 
 /// Starts what `certs` set up in `folder`, on a free port of its own.
 fn certified(folder: &Path, args: &[&str]) -> (Background, String) {
-    let port = free_port();
+    let port = free_port().to_string();
     let made = Command::new(TOOL)
         .current_dir(folder)
         .args(["certs", "--host", "localhost", "--port", &port])

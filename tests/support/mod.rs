@@ -24,8 +24,14 @@ pub(crate) mod plain_sub;
 pub(crate) mod proxy;
 pub(crate) mod relay;
 
+use core::hash::{BuildHasher, Hasher};
+use core::net::Ipv4Addr;
+use core::sync::atomic::{AtomicU16, Ordering};
 use core::time::Duration;
+use std::collections::hash_map::RandomState;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Instant;
 use std::{env, thread};
 
@@ -39,6 +45,25 @@ pub(crate) fn wait_until(what: &str, show: impl Fn() -> String, mut done: impl F
     while !done() {
         assert!(start.elapsed() < DEADLINE, "{what} did not happen in {DEADLINE:?}:\n{}", show());
         thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A port on loopback for a program that is told where to listen, and maybe listens there again
+/// later. The system gives it to nobody, as it would one of its own choice meanwhile, nor does this
+/// test program.
+pub(crate) fn free_port() -> u16 {
+    const FIRST: u16 = 10_000;
+    // where the ports begin that Linux gives to whoever asks for any
+    const COUNT: u16 = 32_768 - FIRST;
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| {
+        let random = RandomState::new().build_hasher().finish() % u64::from(COUNT);
+        AtomicU16::new(random.try_into().unwrap())
+    });
+    loop {
+        let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
     }
 }
 

@@ -4,14 +4,14 @@ use core::fmt::Write as _;
 use core::net::{Ipv4Addr, SocketAddr};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
 use super::certs::ServerFiles;
-use super::{program, wait_until};
+use super::{free_port, program, wait_until};
 
 /// The TLS versions that the broker accepts.
 #[derive(Clone, Copy, Default)]
@@ -64,9 +64,9 @@ pub(crate) struct Mosquitto {
 impl Mosquitto {
     /// Starts a broker and returns when it takes connections.
     pub(crate) fn start(setup: &Setup<'_>) -> Self {
-        // Between the choice of a port and its use anybody may take it.
+        // Between the choice of a port and its use another program may take it.
         for _ in 0..10 {
-            let [tcp, tls] = free_ports();
+            let [tcp, tls] = [free_port(), free_port()];
             let mut broker = Self { child: None, dir: TempDir::new().unwrap(), tcp, tls };
             let openssl = if let BrokerTls::Only12 = setup.tls { OPENSSL_1_2 } else { "" };
             fs::write(broker.file("openssl.cnf"), openssl).unwrap();
@@ -250,11 +250,6 @@ fn spawn(dir: &TempDir, log: File) -> Child {
         .stderr(log)
         .spawn()
         .unwrap()
-}
-
-fn free_ports() -> [u16; 2] {
-    let listeners = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 // Started by root, Mosquitto would change to a user that cannot read our files.

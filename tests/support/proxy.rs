@@ -12,7 +12,7 @@ use mqtt_seal::store::key_file::KeyFile;
 use mqtt_seal::store::policy_file;
 use tempfile::TempDir;
 
-use super::wait_until;
+use super::{free_port, wait_until};
 
 /// The shared key 07 07 … of the realm `test`.
 const KEYS: &str = "realm = \"test\"\n\n[[grant]]\nkind = \"shared\"\ngeneration = 1\n\
@@ -56,7 +56,7 @@ impl Scene {
     pub(crate) fn proxy(&self, args: &[&str]) -> Proxy {
         let mut proxy = Proxy {
             child: None,
-            port: 0,
+            port: free_port(),
             log: self.file("proxy.log"),
             keys: self.file("keys.toml"),
             policy: self.file("policy.toml"),
