@@ -109,7 +109,8 @@ async fn log_with_rows_that_are_none_starts_no_client() {
     assert!(matches!(refused, ConfigError::ReplayLog(RestoreError::Damaged)), "{refused}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+// on one thread, so that the link connects when the subscription was asked for
+#[tokio::test]
 async fn stored_message_of_the_run_before_is_known_as_own() {
     let certs = Certs::new();
     let broker = Mosquitto::start(&Setup::new(&certs.good));
