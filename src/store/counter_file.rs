@@ -8,6 +8,7 @@ use std::string::String;
 
 use sha2::{Digest, Sha256};
 
+use super::lock::Lock;
 use crate::session::CounterStore;
 use crate::wire::header::{MAX_COUNTER, SenderNumber};
 
@@ -38,7 +39,7 @@ pub struct CounterFile {
     reserved: u32,
     rollback: Rollback,
     /// Holds the lock while the store lives.
-    _lock: File,
+    _lock: Lock,
 }
 
 /// Whether the file may come back in an older state.
@@ -216,15 +217,15 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn lock(path: &Path) -> Result<File, CounterFileError> {
+fn lock(path: &Path) -> Result<Lock, CounterFileError> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .open(beside(path, ".lock"))
         .map_err(|error| io_error(path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
+    match Lock::try_new(file) {
+        Ok(lock) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(CounterFileError::InUse { path: path.into() }),
         Err(TryLockError::Error(error)) => Err(io_error(path, error)),
     }

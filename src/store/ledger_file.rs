@@ -39,7 +39,7 @@ const ROTATION: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("rotatio
 const CURRENT: &str = "current";
 
 /// How long a change by another process is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks whether it is over.
 const PAUSE: Duration = Duration::from_millis(10);
 

@@ -8,6 +8,7 @@ pub mod device_file;
 pub mod key_file;
 #[cfg(all(feature = "serde", feature = "store"))]
 pub mod ledger_file;
+mod lock;
 #[cfg(feature = "serde")]
 mod moment;
 #[cfg(feature = "store")]

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 pub use error::UpdateFileError;
 
+use super::lock::Lock;
 use super::private_file;
 use crate::update::UpdateStore;
 
@@ -49,7 +50,7 @@ const MAX_FILE_LEN: u64 = 1 << 20;
 pub struct UpdateFile {
     path: PathBuf,
     /// Holds the lock while the store lives.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl UpdateFile {
@@ -98,14 +99,14 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-fn lock(path: &Path) -> Result<File, UpdateFileError> {
+fn lock(path: &Path) -> Result<Lock, UpdateFileError> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(beside(path, ".lock")).map_err(|error| io_error(path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
+    match Lock::try_new(file) {
+        Ok(lock) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(UpdateFileError::InUse { path: path.into() }),
         Err(TryLockError::Error(error)) => Err(io_error(path, error)),
     }

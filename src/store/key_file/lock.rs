@@ -1,13 +1,15 @@
 //! One change of a key file at a time. Knows no key.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::Path;
+
+use crate::store::lock::Lock;
 
 /// Keeps others that lock the file from changing it while it lives.
 #[derive(Debug)]
 pub struct KeyFileLock {
-    _file: File,
+    _lock: Lock,
 }
 
 /// Waits until nobody else changes the key file at `path`: for who reads it, changes it and puts
@@ -37,7 +39,5 @@ pub fn lock(path: impl AsRef<Path>) -> io::Result<KeyFileLock> {
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(name)?;
-    file.lock()?;
-    Ok(KeyFileLock { _file: file })
+    Ok(KeyFileLock { _lock: Lock::new(options.open(name)?)? })
 }

@@ -14,6 +14,7 @@ use super::{
     CURRENT, DEVICES, DeviceRow, FORMAT, LedgerFile, LedgerFileError, PROGRESS, Progress, ROTATION,
     Rotation, STAMP_NAME, lock_path, no_version, open,
 };
+use crate::store::lock::Lock;
 
 /// A ledger that one authority runs on; dropping it lets the next one in, and so does the end of
 /// the process, however it ends.
@@ -21,7 +22,7 @@ use super::{
 pub struct Claim {
     ledger: LedgerFile,
     /// Locked. Whoever changes the ledger makes it a byte longer.
-    lock: File,
+    lock: Lock,
     #[cfg(unix)]
     lock_path: PathBuf,
 }
@@ -62,8 +63,8 @@ impl Claim {
     pub(super) fn new(ledger: LedgerFile) -> Result<Self, LedgerFileError> {
         let path = PathBuf::from(ledger.path());
         let lock = lock_file(&path).map_err(|error| LedgerFileError::io(&path, error))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self {
+        match Lock::try_new(lock) {
+            Ok(lock) => Ok(Self {
                 ledger,
                 lock,
                 #[cfg(unix)]
@@ -85,7 +86,7 @@ impl Claim {
     /// # Errors
     /// [`LedgerFileError::Unlocked`], [`LedgerFileError::Io`].
     pub fn changes(&self) -> Result<u64, LedgerFileError> {
-        let metadata = self.lock.metadata();
+        let metadata = self.lock.file().metadata();
         let metadata = metadata.map_err(|error| LedgerFileError::io(self.ledger.path(), error))?;
         #[cfg(unix)]
         self.check(&metadata)?;
