@@ -212,20 +212,20 @@ mod tests {
     fn row_that_is_deleted_later_stays_for_a_moment_and_never_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
-        let rows = |path| OutboxFile::open(path).unwrap().rows().unwrap().len();
+        let rows = |path| OutboxFile::open(path).ok()?.rows().ok().map(|rows| rows.len());
         let keeper = Keeper::start(OutboxFile::open(&path).unwrap(), 0).unwrap();
         let (number, _) = keeper.put(Zeroizing::new(vec![1]));
         keeper.put(Zeroizing::new(vec![2]));
         keeper.delete_later(number);
         keeper.close();
-        assert_eq!(rows(&path), 2);
+        assert_eq!(rows(&path), Some(2));
         let keeper = Keeper::start(OutboxFile::open(&path).unwrap(), 2).unwrap();
         keeper.delete_later(number);
         let copy = folder.path().join("copy");
-        // what a crash would leave
+        // what a crash would leave, unless it is copied while it is written
         let gone = || {
             std::fs::copy(&path, &copy).unwrap();
-            rows(&copy) == 1
+            rows(&copy) == Some(1)
         };
         let deadline = Instant::now() + Duration::from_mins(1);
         while !gone() {
