@@ -49,8 +49,10 @@ impl Shared {
         let Some(journal) = &self.journal else {
             return lane.pass(entry).map(|()| ticket);
         };
+        let mut made = self.renewals.made();
         while seals && let Err(error) = self.seal(&mut entry, lane.link) {
-            self.renew(error).await?;
+            self.renew(error, made).await?;
+            made = self.renewals.made();
         }
         journal.store(entry, lane.entries.clone()).await?;
         Ok(ticket)
@@ -128,21 +130,22 @@ impl Shared {
     /// As [`Shared::plan`], once the guard has the counters that the message takes.
     async fn plan_with_counters(&self, entry: &Entry) -> Result<Planned<'_>, ClientError> {
         loop {
+            let made = self.renewals.made();
             match self.plan(entry) {
-                Err(error) => self.renew(error).await?,
+                Err(error) => self.renew(error, made).await?,
                 planned => return planned,
             }
         }
     }
 
-    /// Reserves the counters that `error` says are missing.
-    async fn renew(&self, error: ClientError) -> Result<(), ClientError> {
+    /// Reserves the counters that `error` says are missing, unless others did since `made`.
+    async fn renew(&self, error: ClientError, made: u64) -> Result<(), ClientError> {
         let ClientError::Seal(SealError::Lease { number, error: LeaseError::NeedsLease { count } }) =
             error
         else {
             return Err(error);
         };
-        if self.renewals.renew(number, count).await { Ok(()) } else { Err(error) }
+        if self.renewals.renew(number, count, made).await { Ok(()) } else { Err(error) }
     }
 
     /// Checks everything that can be known of a message before it is queued.

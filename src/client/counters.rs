@@ -54,8 +54,7 @@ struct Numbered {
     store: Mutex<Box<dyn Counters>>,
     /// Whether a renewal that nobody waits for is on its way.
     on_its_way: AtomicBool,
-    /// How often counters were added.
-    renewed: AtomicU64,
+    made: AtomicU64,
     guards: Guards,
     inbox: Arc<Inbox>,
     runtime: Handle,
@@ -72,7 +71,7 @@ impl Renewals {
             number,
             store: Mutex::new(store),
             on_its_way: AtomicBool::new(false),
-            renewed: AtomicU64::new(0),
+            made: AtomicU64::new(0),
             guards: guards.clone(),
             inbox: Arc::clone(inbox),
             runtime: runtime.clone(),
@@ -85,21 +84,31 @@ impl Renewals {
         self.0.iter().any(|own| own.number == number)
     }
 
+    /// How often counters of any number were added. Who asks before it turns out that some are
+    /// missing can tell whether others may have had the same need.
+    pub(super) fn made(&self) -> u64 {
+        self.0.iter().fold(0, |made, own| made.wrapping_add(own.made()))
+    }
+
     /// Blocks until counters of a number are on storage; `false` if there are none to be had.
     pub(super) fn lease(&self, number: SenderNumber) -> bool {
-        self.0.iter().find(|own| own.number == number).is_some_and(|own| own.renew(BLOCK))
+        self.0.iter().find(|own| own.number == number).is_some_and(|own| {
+            let made = own.made();
+            own.add_unless(|| own.made() != made, BLOCK)
+        })
     }
 
     /// Reserves more for each number of which half is used, on another thread.
     pub(super) fn renew_soon(&self) {
         for (at, own) in self.0.iter().enumerate() {
+            let made = own.made();
             if own.guards.tx().wants_lease(own.number)
                 && !own.on_its_way.swap(true, Ordering::AcqRel)
             {
                 let all = Arc::clone(&self.0);
                 own.runtime.spawn_blocking(move || {
                     if let Some(own) = all.get(at) {
-                        own.renew(BLOCK);
+                        own.add_unless(|| own.made() != made, BLOCK);
                         own.on_its_way.store(false, Ordering::Release);
                     }
                 });
@@ -107,26 +116,31 @@ impl Renewals {
         }
     }
 
-    /// Waits until more counters of a number are reserved, at least so many unless others had the
-    /// same need; `false` if there are none to be had.
-    pub(super) async fn renew(&self, number: SenderNumber, count: u32) -> bool {
+    /// Waits until more counters of a number are reserved, at least so many, or until others added
+    /// some since there were `made` renewals; `false` if there are none to be had.
+    pub(super) async fn renew(&self, number: SenderNumber, count: u32, made: u64) -> bool {
         let Some(at) = self.0.iter().position(|own| own.number == number) else {
             return false;
         };
-        let all = Arc::clone(&self.0);
-        let renewed = tokio::task::spawn_blocking(move || {
-            all.get(at).is_some_and(|own| own.renew(count.max(BLOCK)))
+        let all = self.clone();
+        let added = tokio::task::spawn_blocking(move || {
+            let met = || all.made() != made;
+            all.0.get(at).is_some_and(|own| own.add_unless(met, count.max(BLOCK)))
         });
-        renewed.await.unwrap_or(false)
+        added.await.unwrap_or(false)
     }
 }
 
 impl Numbered {
-    /// Blocks until counters are on storage, or somebody else's are.
-    fn renew(&self, count: u32) -> bool {
-        let before = self.renewed.load(Ordering::Acquire);
+    /// How often counters were added.
+    fn made(&self) -> u64 {
+        self.made.load(Ordering::Acquire)
+    }
+
+    /// Blocks until counters are on storage, unless the need was met meanwhile.
+    fn add_unless(&self, met: impl FnOnce() -> bool, count: u32) -> bool {
         let mut store = self.store();
-        if self.renewed.load(Ordering::Acquire) != before {
+        if met() {
             return true;
         }
         let added = store.reserve(count).map_err(RenewError::Store).and_then(|range| {
@@ -135,7 +149,7 @@ impl Numbered {
             added.map_err(RenewError::Lease)
         });
         let Err(error) = added else {
-            self.renewed.fetch_add(1, Ordering::Release);
+            self.made.fetch_add(1, Ordering::Release);
             return true;
         };
         let error = match error {
@@ -157,3 +171,6 @@ impl fmt::Debug for Renewals {
         f.debug_list().entries(self.0.iter().map(|own| own.number)).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

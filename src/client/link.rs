@@ -369,12 +369,13 @@ impl<D: Dial> Worker<D> {
             && (open || item.is_control())
         {
             let again = item.is_sealed_value();
+            let made = self.parts.renewals.made();
             let sealed = item.seal(&mut self.parts.guards.tx(), limits);
             if let Err(reason) = sealed {
                 if reason == ClientError::Seal(SealError::ReconnectFirst) {
                     return Err(LinkError::SessionUsedUp);
                 }
-                if !self.waits_for_counters(reason) {
+                if !self.waits_for_counters(reason, made) {
                     let item = self.parts.outbox.discard_next();
                     self.report_failure(item, reason);
                 }
@@ -404,8 +405,8 @@ impl<D: Dial> Worker<D> {
         }
     }
 
-    /// Whether there may soon be what the next message lacks.
-    fn waits_for_counters(&mut self, reason: ClientError) -> bool {
+    /// Whether there may soon be what the next message lacks, after so many renewals.
+    fn waits_for_counters(&mut self, reason: ClientError, made: u64) -> bool {
         let ClientError::Seal(SealError::Lease { number, error: LeaseError::NeedsLease { count } }) =
             reason
         else {
@@ -415,7 +416,7 @@ impl<D: Dial> Worker<D> {
             return false;
         }
         let renewals = self.parts.renewals.clone();
-        let renewal = async move { renewals.renew(number, count).await };
+        let renewal = async move { renewals.renew(number, count, made).await };
         self.renewal = Some(tokio::spawn(renewal));
         true
     }
