@@ -154,7 +154,8 @@ impl Proxy {
                 }
             }
         }
-        drop(doors);
+        // returns when they are closed
+        doors.shutdown().await;
         stopping.send_replace(true);
         while rooms.join_next().await.is_some() {}
         self.core.clients.stop();
@@ -335,5 +336,25 @@ impl fmt::Debug for Proxy {
 impl fmt::Debug for ProxyHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ProxyHandle")
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::policy::{Rule, Transport};
+
+    #[tokio::test]
+    async fn socket_of_a_stopped_proxy_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mqtt.sock");
+        let options =
+            ProxyOptions::new().listen(Listen::Unix(path.clone())).broker("localhost", 1883);
+        let rule = Rule::clear(["#"]).transport(Transport::Tcp).build().unwrap();
+        let proxy = Proxy::bind(options, Policy::new(Vec::from([rule])), Keyring::default());
+        let proxy = proxy.await.unwrap();
+        assert!(path.exists());
+        proxy.run(core::future::ready(())).await;
+        assert!(!path.exists());
     }
 }
