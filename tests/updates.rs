@@ -450,7 +450,8 @@ async fn topics_of_keys_are_not_for_the_application() {
     }
     // nor by a filter that covers them
     node.subscribed("#").await;
-    node.client.publish("plant/a", QoS::AtLeastOnce, false, "before").await.unwrap();
+    let before = node.client.publish("plant/a", QoS::AtLeastOnce, false, "before").await.unwrap();
+    before.await.unwrap();
     let mut texts = vec![];
     for topic in own {
         scene.broker.publish(topic, b"text");
