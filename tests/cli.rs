@@ -137,7 +137,7 @@ fn interrupt_ends_a_subscriber_that_prints_when_it_comes() {
     let mut sub = Background(tool().args(subscribe).stdout(Stdio::piped()).spawn().unwrap());
     broker.wait_for_log("Sending SUBACK to printing");
     // more than a pipe holds
-    fs::write(folder.path().join("payload"), [b'x'; 200_000]).unwrap();
+    fs::write(folder.path().join("payload"), vec![b'x'; 200_000]).unwrap();
     let publish = ["pub", "-p", &port, "-t", "a", "-f", "payload"];
     assert!(tool().args(publish).status().unwrap().success());
     let mut printed = sub.0.stdout.take().unwrap();

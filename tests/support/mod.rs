@@ -49,8 +49,8 @@ pub(crate) fn wait_until(what: &str, show: impl Fn() -> String, mut done: impl F
 }
 
 /// A port on loopback for a program that is told where to listen, and maybe listens there again
-/// later. The system gives it to nobody, as it would one of its own choice meanwhile, nor does this
-/// test program.
+/// later. Meanwhile neither the system gives it to anybody, as it would one of its own choice, nor
+/// does this function, in any test program that runs at the same time.
 pub(crate) fn free_port() -> u16 {
     const FIRST: u16 = 10_000;
     // where the ports begin that Linux gives to whoever asks for any
@@ -61,10 +61,29 @@ pub(crate) fn free_port() -> u16 {
     });
     loop {
         let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        if is_ours(port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return port;
         }
     }
+}
+
+/// Keeps a port from other test programs while this one runs, by a name that one of them can have.
+#[cfg(target_os = "linux")]
+fn is_ours(port: u16) -> bool {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+    use std::sync::Mutex;
+
+    static NAMES: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+    let name = SocketAddr::from_abstract_name(format!("mqtt-seal test port {port}")).unwrap();
+    let Ok(held) = UnixListener::bind_addr(&name) else { return false };
+    NAMES.lock().unwrap().push(held);
+    true
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_ours(_: u16) -> bool {
+    true
 }
 
 /// Whether `needle` stands anywhere in `haystack`.
