@@ -160,10 +160,11 @@ impl ProxyOptions {
         self
     }
 
-    /// Takes in packets of so many bytes at most, between 1 KiB and what MQTT allows.
+    /// Takes in packets of so many bytes at most, between 1 KiB and 128 MiB: half of what MQTT
+    /// allows, so that there is room for what sealing adds.
     #[must_use]
     pub fn max_packet(mut self, bytes: usize) -> Self {
-        self.max_packet = bytes.clamp(1 << 10, 268_435_460);
+        self.max_packet = bytes.clamp(1 << 10, 128 << 20);
         self
     }
 

@@ -85,13 +85,21 @@ impl Session {
             self.write_connect(connect, frame, will.as_ref(), client.in_force.growth);
         }
         if self.core.settings.links == Links::Both {
-            let suffix = &self.core.settings.plain_suffix;
-            let id = if self.client_id.is_empty() { "" } else { suffix.as_str() };
-            self.plain.client_id = format!("{}{id}", self.client_id);
+            self.plain.client_id = self.plain_client_id();
             connect.write_plain(&self.plain.client_id, &mut self.plain.connect);
         }
         self.client = Some(client);
         Ok(())
+    }
+
+    /// The client's ID with the suffix; none where the broker chooses one, or that would be too long
+    /// for a packet.
+    fn plain_client_id(&self) -> String {
+        if self.client_id.is_empty() {
+            return String::new();
+        }
+        let id = format!("{}{}", self.client_id, self.core.settings.plain_suffix);
+        if u16::try_from(id.len()).is_ok() { id } else { String::new() }
     }
 
     /// Seals the will; `None` if it stays as it is.

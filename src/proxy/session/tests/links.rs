@@ -399,3 +399,20 @@ fn what_waits_for_an_end_is_bounded_whatever_a_few_bytes_stand_for() {
     assert_eq!(rig.give(Side::Client, &many), Err(Ended::Backlog(Side::Plain)));
     assert!(rig.session.to_plain.waiting() < 5 << 20);
 }
+
+#[test]
+fn client_id_that_is_too_long_with_its_suffix_is_left_to_the_broker() {
+    let suffix = "-tcp".len();
+    for (len, told) in [(0xFFFF - suffix, 0xFFFF), (0xFFFF - suffix + 1, 0)] {
+        let mut rig = Rig::with(BOTH, V4, Links::Both, |options| options);
+        rig.client(&connect(V4, &"x".repeat(len), true, &[]));
+        rig.broker(&connack(V4, false, &[]));
+        assert!(rig.client(&publish(V4, 0, "open/a", 0, &[], b"1")).plain.is_empty());
+        assert!(rig.session.wants_plain());
+        rig.session.plain_open();
+        let sent = drain(&mut rig.session.to_plain);
+        let frame = Frame::first(&sent, usize::MAX).unwrap().unwrap();
+        assert_eq!(Connect::parse(&frame).unwrap().unwrap().client_id.len(), told);
+        assert_eq!(frame.bytes.len(), sent.len());
+    }
+}
