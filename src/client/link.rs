@@ -10,6 +10,7 @@ mod updates;
 use core::time::Duration;
 use std::string::String;
 use std::sync::Arc;
+use std::vec::Vec;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -140,7 +141,12 @@ impl<D: Dial> Worker<D> {
                         continue;
                     }
                     End::Finished => return,
-                    End::Lost(error) => (error, connection.lived(), connection.probe),
+                    End::Lost(error) => {
+                        if !connection.probe {
+                            self.note_lost_will();
+                        }
+                        (error, connection.lived(), connection.probe)
+                    }
                 },
                 Err(error) => (error, Duration::ZERO, false),
             };
@@ -175,13 +181,20 @@ impl<D: Dial> Worker<D> {
         room.set_up(false);
         let ended = outbox.connection_lost();
         feed.connection_lost(*link);
+        let mut values = Vec::new();
         for item in ended {
             match item {
-                Item::Publish(entry) => self.let_go(entry),
+                Item::Publish(entry) => {
+                    values.extend(entry.retain.then(|| entry.topic.clone()));
+                    self.let_go(entry);
+                }
                 Item::Unsubscribe { filter } => self.unsubscribed(filter),
                 // asked for again at the next connection
                 Item::Subscribe { .. } | Item::Listen { .. } | Item::Record { .. } => {}
             }
+        }
+        for topic in values {
+            self.renew_retained(&topic);
         }
         self.forget_acknowledgement();
     }
@@ -376,8 +389,7 @@ impl<D: Dial> Worker<D> {
                     return Err(LinkError::SessionUsedUp);
                 }
                 if !self.waits_for_counters(reason, made) {
-                    let item = self.parts.outbox.discard_next();
-                    self.report_failure(item, reason);
+                    self.discard_next(reason);
                 }
                 continue;
             }
@@ -391,17 +403,27 @@ impl<D: Dial> Worker<D> {
 
     /// The client has the next one, which was sealed before or just now.
     fn handed_over(&mut self, again: bool) {
-        let Parts { outbox, guards, .. } = &mut self.parts;
-        let mut outdated = None;
-        if let Some(Item::Publish(entry)) = outbox.next() {
+        let mut value = None;
+        if let Some(Item::Publish(entry)) = self.parts.outbox.next() {
             self.retained.note(entry);
-            if again {
-                outdated = self.retained.take_outdated(&entry.topic, &guards.tx());
-            }
+            value = again.then(|| entry.topic.clone());
         }
-        outbox.handed_over();
-        if let Some(outdated) = outdated {
-            self.renew_retained(outdated);
+        self.parts.outbox.handed_over();
+        if let Some(topic) = value {
+            self.renew_retained(&topic);
+        }
+    }
+
+    /// The next one cannot go out.
+    fn discard_next(&mut self, reason: ClientError) {
+        let item = self.parts.outbox.discard_next();
+        let value = match &item {
+            Some(Item::Publish(entry)) if entry.retain => Some(entry.topic.clone()),
+            _ => None,
+        };
+        self.report_failure(item, reason);
+        if let Some(topic) = value {
+            self.value_failed(&topic);
         }
     }
 

@@ -13,7 +13,8 @@ use crate::client::entry::Entry;
 use crate::client::event::Event;
 use crate::client::guards::now;
 use crate::client::properties::{Attached, Properties};
-use crate::guard::{Guard, GuardTx, Incoming, Opened, Outgoing};
+use crate::guard::{Guard, Incoming, Opened, Outgoing};
+use crate::topic::TopicName;
 use crate::wire::header::KeyId;
 use crate::wire::property::Property;
 
@@ -41,12 +42,6 @@ impl Value {
     }
 }
 
-/// A value under a key that does not seal any more.
-pub(super) struct Outdated {
-    topic: String,
-    value: Value,
-}
-
 impl Retained {
     /// With room for so many bytes of copies.
     pub(super) fn new(room: usize) -> Self {
@@ -72,25 +67,21 @@ impl Retained {
         }
     }
 
-    fn take(&mut self, topic: &str) -> Option<Outdated> {
-        let (topic, value) = self.values.remove_entry(topic)?;
-        self.room = self.room.saturating_add(value.bytes());
-        Some(Outdated { topic, value })
+    fn take(&mut self, topic: &str) {
+        self.forget_copy(topic);
+        self.values.remove(topic);
     }
 
-    /// Takes out the value on this topic if it is sealed under another key than it would be now.
-    pub(super) fn take_outdated(&mut self, topic: &str, guard: &GuardTx) -> Option<Outdated> {
-        let value = self.values.get(topic)?;
-        if guard.sealing_key_id(&Outgoing::new(topic, b"")) == Ok(Some(value.kid)) {
-            return None;
+    /// The value may not be the last one any more.
+    fn forget_copy(&mut self, topic: &str) {
+        if let Some(value) = self.values.get_mut(topic) {
+            self.room = self.room.saturating_add(value.bytes());
+            value.copy = None;
         }
-        self.take(topic)
     }
 
-    /// The same for all topics.
-    fn take_all_outdated(&mut self, guard: &GuardTx) -> Vec<Outdated> {
-        let topics: Vec<_> = self.values.keys().cloned().collect();
-        topics.iter().filter_map(|topic| self.take_outdated(topic, guard)).collect()
+    fn topics(&self) -> Vec<String> {
+        self.values.keys().cloned().collect()
     }
 }
 
@@ -98,22 +89,66 @@ impl<D> Worker<D> {
     /// Other rules and keys are in force.
     // SPEC §4, "before erasing, re-publish the ones"
     pub(super) fn note_retained(&mut self) {
-        let outdated = self.retained.take_all_outdated(&self.parts.guards.tx());
-        for outdated in outdated {
-            self.renew_retained(outdated);
+        for topic in self.retained.topics() {
+            self.renew_retained(&topic);
         }
     }
 
-    /// Publishes a value again, or tells that the application has to, unless a newer one waits.
-    pub(super) fn renew_retained(&mut self, Outdated { topic, value }: Outdated) {
-        if self.parts.outbox.has_retained_waiting_on(&topic) {
+    /// Publishes a value again that is under a key which does not seal any more, or tells that the
+    /// application has to. While a value waits, nothing: it is the newer one, or this one again.
+    pub(super) fn renew_retained(&mut self, topic: &str) {
+        let (here, seals) = self.sealing(topic);
+        if !here {
+            self.retained.forget_copy(topic);
+        }
+        if !self.is_outdated(topic, seals) {
             return;
         }
-        let again = value.copy.and_then(|copy| self.unsealed(&copy));
+        let value = self.retained.values.get(topic).filter(|_| seals.is_some());
+        let again = value.and_then(|value| self.unsealed(value.copy.as_ref()?));
         match again {
             Some(entry) => self.parts.outbox.push(entry),
-            None => drop(self.parts.feed.push(Event::RetainedUnderOldKey { topic })),
+            None => self.tell_outdated(topic),
         }
+    }
+
+    /// A value did not go out: the one before is told if its key does not seal any more.
+    pub(super) fn value_failed(&mut self, topic: &str) {
+        let (_, seals) = self.sealing(topic);
+        if self.is_outdated(topic, seals) {
+            self.tell_outdated(topic);
+        }
+    }
+
+    /// A connection was lost: the broker may retain its will in place of a value.
+    pub(super) fn note_lost_will(&mut self) {
+        let topic = self.parts.will.as_ref().filter(|will| will.retain).map(|will| &will.topic);
+        if let Some(topic) = topic.and_then(|topic| core::str::from_utf8(topic).ok()) {
+            self.retained.forget_copy(topic);
+        }
+    }
+
+    fn tell_outdated(&mut self, topic: &str) {
+        self.retained.take(topic);
+        let topic = topic.into();
+        let _ = self.parts.feed.push(Event::RetainedUnderOldKey { topic });
+    }
+
+    /// Whether a value is under another key than the one that `seals`, and none waits.
+    fn is_outdated(&self, topic: &str, seals: Option<KeyId>) -> bool {
+        let value = self.retained.values.get(topic);
+        value.is_some_and(|value| seals != Some(value.kid))
+            && !self.parts.outbox.has_retained_waiting_on(topic)
+    }
+
+    /// Whether messages on this topic go by this link, and the key that seals them.
+    fn sealing(&self, topic: &str) -> (bool, Option<KeyId>) {
+        let guard = self.parts.guards.tx();
+        let config = guard.config();
+        let rule = TopicName::parse(topic).ok().and_then(|topic| config.policy().rule(topic));
+        let link = rule.and_then(|rule| config.links().publish_link(rule.transport()));
+        let key = guard.sealing_key_id(&Outgoing::new(topic, b""));
+        (link == Some(self.parts.link), key.ok().flatten())
     }
 
     /// The message that was sealed, in a place of its own. It is opened as any receiver would, by a

@@ -267,3 +267,169 @@ async fn values_that_are_not_kept_are_told() {
     told.sort();
     assert_eq!(told, ["sealed/expires", "sealed/no/room"]);
 }
+
+/// As [`republishing`], with a will to be retained on this topic.
+fn republishing_with_will(topic: &str) -> Fixture {
+    let guard =
+        Guard::from_config(config(&[(7, State::Active)]), std::boxed::Box::new(getrandom::SysRng));
+    let (tx, rx) = guard.unwrap().split();
+    let will = Will { retain: true, ..will(topic) };
+    let guards = |_: &_| Guards::new(tx, rx, None);
+    Fixture::with_bytes(8, Some(will), (None, |_: &_, _: &_| None), 1_000, guards)
+}
+
+#[tokio::test]
+async fn value_of_qos_0_is_published_again_behind_the_reconnection_for_a_will() {
+    let mut fixture = republishing_with_will("sealed/w");
+    let mut broker = fixture.connected().await;
+    fixture.up().await;
+    retain(&fixture, "sealed/a", |mut entry| {
+        entry.qos = QoS::AtMostOnce;
+        entry
+    });
+    let first = broker.published("sealed/a").await;
+    broker.tell(Input::Published { id: 0 });
+    settle().await;
+    activate_another(&fixture);
+    assert_eq!(broker.asked().await, Asked::Disconnect);
+    broker.tell(Input::Disconnected);
+    let mut broker = fixture.connected().await;
+    assert_ne!(key_id(&broker.published("sealed/a").await), key_id(&first));
+}
+
+#[tokio::test]
+async fn value_is_published_again_if_a_newer_one_that_waits_is_dropped() {
+    let mut fixture = republishing(1_000);
+    let mut broker = fixture.connected().await;
+    fixture.up().await;
+    retain(&fixture, "sealed/a", |entry| entry);
+    broker.published("sealed/a").await;
+    broker.tell(Input::Published { id: 1 });
+    broker.tell(Input::Acknowledged { id: 1 });
+    // all the window takes
+    for _ in 0..8 {
+        fixture.publish("sealed/b", QoS::AtLeastOnce, b"text");
+    }
+    retain(&fixture, "sealed/a", |mut entry| {
+        entry.qos = QoS::AtMostOnce;
+        entry.body = Body::Plain(Zeroizing::new(b"newer".to_vec()));
+        entry
+    });
+    settle().await;
+    activate_another(&fixture);
+    settle().await;
+    broker.fail();
+    let mut broker = fixture.connected().await;
+    for id in 1..=8 {
+        broker.published("sealed/b").await;
+        broker.tell(Input::Published { id });
+        broker.tell(Input::Acknowledged { id });
+    }
+    assert_eq!(opened("sealed/a", &broker.published("sealed/a").await).0, b"text");
+}
+
+#[tokio::test]
+async fn value_is_told_if_a_newer_one_that_waits_cannot_go_out() {
+    let mut fixture = republishing(1_000);
+    let mut broker = fixture.connected().await;
+    retain(&fixture, "sealed/a", |entry| entry);
+    broker.published("sealed/a").await;
+    broker.tell(Input::Published { id: 1 });
+    broker.tell(Input::Acknowledged { id: 1 });
+    settle().await;
+    broker.fail();
+    let broker = fixture.dialed().await;
+    retain(&fixture, "sealed/a", |mut entry| {
+        entry.body = Body::Plain(Zeroizing::new(vec![b'a'; 200]));
+        entry
+    });
+    settle().await;
+    activate_another(&fixture);
+    settle().await;
+    assert!(told(&mut fixture).await.is_empty());
+    broker.accept();
+    settle().await;
+    broker.fail();
+    assert_eq!(told(&mut fixture).await, ["sealed/a"]);
+}
+
+/// What becomes of a value when this is in force.
+async fn told_under(other: Arc<Config>) -> Vec<String> {
+    let mut fixture = republishing(1_000);
+    let mut broker = fixture.connected().await;
+    retain(&fixture, "sealed/a", |entry| entry);
+    broker.published("sealed/a").await;
+    fixture.guards.replace(&other);
+    settle().await;
+    assert!(broker.asked.try_recv().is_err());
+    broker.fail();
+    told(&mut fixture).await
+}
+
+#[tokio::test]
+async fn value_is_not_published_again_under_a_rule_that_seals_nothing() {
+    let year = 31_536_000_000;
+    let until = now().unwrap() + year;
+    for rule in [Rule::clear(["sealed/#"]), Rule::observe(["sealed/#"], until)] {
+        let policy = Policy::new(vec![rule.transport(Transport::Tcp).build().unwrap()]);
+        let grant = Grant::shared(&SharedKey::take(&mut [7; 32]), "test").unwrap();
+        let config = Config::new(policy, Keyring::new(vec![grant]), Links::Tcp);
+        assert_eq!(told_under(Arc::new(config)).await, ["sealed/a"]);
+    }
+}
+
+#[tokio::test]
+async fn value_is_told_where_no_key_seals() {
+    let retiring = State::Retiring { not_after: None };
+    assert_eq!(told_under(config(&[(7, retiring)])).await, ["sealed/a"]);
+}
+
+#[tokio::test]
+async fn value_that_a_will_may_have_replaced_is_told() {
+    let mut fixture = republishing_with_will("sealed/a");
+    let mut broker = fixture.connected().await;
+    for topic in ["sealed/a", "sealed/b"] {
+        retain(&fixture, topic, |entry| entry);
+        broker.published(topic).await;
+    }
+    for id in 1..=2 {
+        broker.tell(Input::Published { id });
+        broker.tell(Input::Acknowledged { id });
+    }
+    settle().await;
+    // the broker publishes the will
+    broker.fail();
+    let mut broker = fixture.connected().await;
+    fixture.up().await;
+    assert!(told(&mut fixture).await.is_empty());
+    activate_another(&fixture);
+    assert_eq!(broker.asked().await, Asked::Disconnect);
+    broker.tell(Input::Disconnected);
+    let mut broker = fixture.connected().await;
+    broker.published("sealed/b").await;
+    settle().await;
+    assert!(broker.asked.try_recv().is_err());
+    assert_eq!(told(&mut fixture).await, ["sealed/a"]);
+}
+
+#[tokio::test]
+async fn value_on_a_topic_that_left_this_link_and_came_back_is_told() {
+    let other_link = |key: u8| {
+        let rule = Rule::sealed(["sealed/#"]).retain(Retain::Allow).transport(Transport::Tls);
+        let grant = Grant::shared(&SharedKey::take(&mut [key; 32]), "test").unwrap();
+        let policy = Policy::new(vec![rule.build().unwrap()]);
+        Arc::new(Config::new(policy, Keyring::new(vec![grant]), Links::Both))
+    };
+    let mut fixture = republishing(1_000);
+    let mut broker = fixture.connected().await;
+    retain(&fixture, "sealed/a", |entry| entry);
+    broker.published("sealed/a").await;
+    fixture.guards.replace(&other_link(7));
+    settle().await;
+    // meanwhile the other link may have published a newer one
+    activate_another(&fixture);
+    settle().await;
+    assert!(broker.asked.try_recv().is_err());
+    broker.fail();
+    assert_eq!(told(&mut fixture).await, ["sealed/a"]);
+}
