@@ -159,7 +159,7 @@ impl<M> ClientOptions<M> {
     /// [`Event::RetainedUnderOldKey`](super::Event::RetainedUnderOldKey) tells the others: those for
     /// which there was no room here or among the messages that wait, that have a message expiry
     /// interval, that this client's will or its other link may have replaced, that nobody would take
-    /// any more, such as those of `fresh` rules, or whose rule or keys seal nothing now.
+    /// any more, that are commands (of `fresh` rules), or whose rule or keys seal nothing now.
     #[must_use]
     pub const fn republish_retained(mut self, bytes: usize) -> Self {
         self.settings.republish_bytes = bytes;

@@ -14,6 +14,7 @@ use crate::client::event::Event;
 use crate::client::guards::now;
 use crate::client::properties::{Attached, Properties};
 use crate::guard::{Guard, Incoming, Opened, Outgoing};
+use crate::policy::Replay;
 use crate::topic::TopicName;
 use crate::wire::header::KeyId;
 use crate::wire::property::Property;
@@ -97,8 +98,8 @@ impl<D> Worker<D> {
     /// Publishes a value again that is under a key which does not seal any more, or tells that the
     /// application has to. While a value waits, nothing: it is the newer one, or this one again.
     pub(super) fn renew_retained(&mut self, topic: &str) {
-        let (here, seals) = self.sealing(topic);
-        if !here {
+        let (may_repeat, seals) = self.sealing(topic);
+        if !may_repeat {
             self.retained.forget_copy(topic);
         }
         if !self.is_outdated(topic, seals) {
@@ -141,14 +142,18 @@ impl<D> Worker<D> {
             && !self.parts.outbox.has_retained_waiting_on(topic)
     }
 
-    /// Whether messages on this topic go by this link, and the key that seals them.
+    /// Whether this link may say again what it said on this topic, and the key that seals it. Another
+    /// link may have said something newer, and a command with a new timestamp is a second one.
     fn sealing(&self, topic: &str) -> (bool, Option<KeyId>) {
         let guard = self.parts.guards.tx();
         let config = guard.config();
         let rule = TopicName::parse(topic).ok().and_then(|topic| config.policy().rule(topic));
-        let link = rule.and_then(|rule| config.links().publish_link(rule.transport()));
+        let may_repeat = rule.is_some_and(|rule| {
+            config.links().publish_link(rule.transport()) == Some(self.parts.link)
+                && rule.replay() != Replay::Fresh
+        });
         let key = guard.sealing_key_id(&Outgoing::new(topic, b""));
-        (link == Some(self.parts.link), key.ok().flatten())
+        (may_repeat, key.ok().flatten())
     }
 
     /// The message that was sealed, in a place of its own. It is opened as any receiver would, by a

@@ -8,7 +8,7 @@ use crate::client::entry::Body;
 use crate::client::properties::Attached;
 use crate::guard::Config;
 use crate::keyring::State;
-use crate::policy::{Retain, RuleBuilder};
+use crate::policy::{Replay, Retain, RuleBuilder};
 use crate::wire::header::Header;
 use crate::wire::inner::Kind;
 
@@ -432,4 +432,33 @@ async fn value_on_a_topic_that_left_this_link_and_came_back_is_told() {
     assert!(broker.asked.try_recv().is_err());
     broker.fail();
     assert_eq!(told(&mut fixture).await, ["sealed/a"]);
+}
+
+#[tokio::test]
+async fn command_is_told_and_not_given_a_second_time() {
+    let generation = |key: u8, state| {
+        let grant = Grant::shared(&SharedKey::take(&mut [key; 32]), "test").unwrap();
+        grant.with_generation(key.into()).with_state(state)
+    };
+    let config = |grants| {
+        let rule = Rule::sealed(["sealed/#"]).replay(Replay::Fresh).timestamp(true);
+        let policy = Policy::new(vec![rule.transport(Transport::Tcp).build().unwrap()]);
+        Arc::new(Config::new(policy, Keyring::new(grants), Links::Tcp))
+    };
+    let retiring = State::Retiring { not_after: None };
+    // most of these are over within the millisecond that they are sealed in
+    for _ in 0..50 {
+        let before = config(vec![generation(7, State::Active)]);
+        let guard = Guard::from_config(before, std::boxed::Box::new(getrandom::SysRng));
+        let mut fixture = Fixture::with_republishing(guard.unwrap(), 1_000);
+        let mut broker = fixture.connected().await;
+        retain(&fixture, "sealed/a", |entry| entry);
+        broker.published("sealed/a").await;
+        let after = vec![generation(7, retiring), generation(8, State::Active)];
+        fixture.guards.replace(&config(after));
+        settle().await;
+        assert!(broker.asked.try_recv().is_err());
+        broker.fail();
+        assert_eq!(told(&mut fixture).await, ["sealed/a"]);
+    }
 }
