@@ -17,8 +17,8 @@ impl<V> AsyncClient<V> {
     /// Takes up a policy file and a key file now, and whenever one of them has changed since the last
     /// look, as [`reload`](Self::reload) does: both or none. [`Event::Reloaded`] tells that they are in
     /// force, [`Event::ReloadFailed`] why they are not; then those before stay, until a file changes
-    /// again. Looks every `pause` at size, time and, on Unix, inode, so replace a file by renaming
-    /// another to its name.
+    /// again. Looks every `pause` at size, time and, on Unix, inode and time of status, so replace a
+    /// file by renaming another to its name.
     ///
     /// Spawn it: it runs until the event loop and all clients are dropped. The files are read on
     /// threads that may block.
@@ -87,16 +87,21 @@ struct Stamp {
     len: Option<u64>,
     modified: Option<SystemTime>,
     inode: Option<u64>,
+    /// When its status changed, as by another mode.
+    status: Option<(i64, i64)>,
 }
 
 impl Stamp {
     fn of(path: &Path) -> Self {
         let Ok(found) = fs::metadata(path) else { return Self::default() };
         #[cfg(unix)]
-        let inode = Some(std::os::unix::fs::MetadataExt::ino(&found));
+        let (inode, status) = {
+            use std::os::unix::fs::MetadataExt;
+            (Some(found.ino()), Some((found.ctime(), found.ctime_nsec())))
+        };
         #[cfg(not(unix))]
-        let inode = None;
-        Self { len: Some(found.len()), modified: found.modified().ok(), inode }
+        let (inode, status) = (None, None);
+        Self { len: Some(found.len()), modified: found.modified().ok(), inode, status }
     }
 }
 
@@ -198,6 +203,24 @@ mod tests {
         assert!(watched.publishes_to("a/1"));
         watched.replace(&rule("#", "sealed"));
         assert_eq!(watched.told().await, None);
+    }
+
+    /// As the message asks for.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn key_file_whose_mode_is_corrected_is_taken_up() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let mut watched = Watched::new().await;
+        let keys = watched.folder.path().join("keys.toml");
+        let change = |mode| fs::set_permissions(&keys, fs::Permissions::from_mode(mode)).unwrap();
+        change(0o644);
+        watched.replace(&[rule("a/#", "sealed"), rule("b/#", "sealed")].concat());
+        let told = watched.told().await.expect("others can read the keys");
+        assert!(told.contains("0644"), "{told}");
+        change(0o600);
+        while watched.told().await.is_some() {}
+        assert!(watched.publishes_to("b/1"));
     }
 
     #[tokio::test]
