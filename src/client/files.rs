@@ -17,7 +17,7 @@ impl<V> AsyncClient<V> {
     /// Takes up a policy file and a key file now, and whenever one of them has changed since the last
     /// look, as [`reload`](Self::reload) does: both or none. [`Event::Reloaded`] tells that they are in
     /// force, [`Event::ReloadFailed`] why they are not; then those before stay, until a file changes
-    /// again. Looks every `pause` at size, time and, on Unix, inode and time of status, so replace a
+    /// again. Looks every `pause` at size, time and, on Unix, inode and status, so replace a
     /// file by renaming another to its name.
     ///
     /// Spawn it: it runs until the event loop and all clients are dropped. The files are read on
@@ -83,21 +83,21 @@ impl Files {
 
 /// By what a file is known to have changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Stamp {
+pub(super) struct Stamp {
     len: Option<u64>,
     modified: Option<SystemTime>,
     inode: Option<u64>,
-    /// When its status changed, as by another mode.
-    status: Option<(i64, i64)>,
+    /// Its mode, and when its status changed: whoever may read it now may not have before.
+    status: Option<(u32, i64, i64)>,
 }
 
 impl Stamp {
-    fn of(path: &Path) -> Self {
+    pub(super) fn of(path: &Path) -> Self {
         let Ok(found) = fs::metadata(path) else { return Self::default() };
         #[cfg(unix)]
         let (inode, status) = {
             use std::os::unix::fs::MetadataExt;
-            (Some(found.ino()), Some((found.ctime(), found.ctime_nsec())))
+            (Some(found.ino()), Some((found.mode(), found.ctime(), found.ctime_nsec())))
         };
         #[cfg(not(unix))]
         let (inode, status) = (None, None);

@@ -1,14 +1,13 @@
 //! The key file of an authority that runs: read when it changed, and changed step by step. Knows no
 //! device.
 
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::event::AuthorityError;
 use super::run::blocking;
 use super::step::Step;
+use crate::client::files::Stamp;
 use crate::store::key_file::{self, KeyFile, KeyFileLock};
 
 /// The file as it was last read.
@@ -16,33 +15,14 @@ use crate::store::key_file::{self, KeyFile, KeyFileLock};
 pub(super) struct Keys {
     path: PathBuf,
     file: KeyFile,
-    version: Option<Version>,
-}
-
-/// What tells one version of the file from the next.
-#[derive(Debug, PartialEq, Eq)]
-struct Version {
-    modified: Option<SystemTime>,
-    len: u64,
-    inode: u64,
-}
-
-impl Version {
-    fn of(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        #[cfg(unix)]
-        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
-        #[cfg(not(unix))]
-        let inode = 0;
-        Some(Self { modified: metadata.modified().ok(), len: metadata.len(), inode })
-    }
+    version: Stamp,
 }
 
 impl Keys {
     /// The file at `path`, which is of `realm`.
     pub(super) fn read(path: &Path, realm: &str) -> Result<Self, AuthorityError> {
         // before it is read: what changes in between is found at the next look
-        let version = Version::of(path);
+        let version = Stamp::of(path);
         let file = KeyFile::read(path).map_err(AuthorityError::Keys)?;
         let file = of_realm(file, realm)?;
         Ok(Self { path: path.into(), file, version })
@@ -55,7 +35,7 @@ impl Keys {
     /// Reads the file if it is another. Whether it was read; after [`AuthorityError::Keys`] the old
     /// one is in force, until the file changes again.
     pub(super) fn refresh(&mut self) -> Result<bool, AuthorityError> {
-        let version = Version::of(&self.path);
+        let version = Stamp::of(&self.path);
         if version == self.version {
             return Ok(false);
         }
@@ -82,7 +62,7 @@ impl Keys {
         let path = self.path.clone();
         let written = blocking(move || {
             let _lock = lock;
-            key_file::replace(&path, &file).map(|()| (file, Version::of(&path)))
+            key_file::replace(&path, &file).map(|()| (file, Stamp::of(&path)))
         });
         (self.file, self.version) = written.await??;
         Ok(Some(step))
@@ -108,6 +88,7 @@ fn of_realm(file: KeyFile, realm: &str) -> Result<KeyFile, AuthorityError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn file(realm: &str) -> KeyFile {
         KeyFile::generate(realm, &mut getrandom::SysRng).unwrap()
@@ -150,6 +131,23 @@ mod tests {
             assert!(matches!(keys.refresh(), Ok(false)));
             assert_eq!(keys.file().grants().count(), 1);
         }
+    }
+
+    /// As the message asks for.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn file_whose_mode_is_corrected_is_read() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let (_dir, mut keys) = keys();
+        let change = |keys: &Keys, mode| {
+            fs::set_permissions(&keys.path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        key_file::replace(&keys.path, &file("r")).unwrap();
+        change(&keys, 0o644);
+        assert!(matches!(keys.refresh(), Err(AuthorityError::Keys(_))));
+        change(&keys, 0o600);
+        assert!(matches!(keys.refresh(), Ok(true)));
     }
 
     #[tokio::test]
