@@ -157,9 +157,9 @@ impl<M> ClientOptions<M> {
     ///
     /// For topics that no other client publishes to: a newer value of another's would be overwritten.
     /// [`Event::RetainedUnderOldKey`](super::Event::RetainedUnderOldKey) tells the others: those for
-    /// which there was no room here or among the messages that wait, that have a message expiry
-    /// interval, that this client's will or its other link may have replaced, that nobody would take
-    /// any more, that are commands (of `fresh` rules), or whose rule or keys seal nothing now.
+    /// which there was no room, that have a message expiry interval, that this client's will or its
+    /// other link may have replaced, that nobody would take any more, that are commands (of `fresh`
+    /// rules), or whose rule or keys seal nothing now.
     #[must_use]
     pub const fn republish_retained(mut self, bytes: usize) -> Self {
         self.settings.republish_bytes = bytes;

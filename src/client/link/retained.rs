@@ -156,9 +156,12 @@ impl<D> Worker<D> {
         (may_repeat, key.ok().flatten())
     }
 
-    /// The message that was sealed, in a place of its own. It is opened as any receiver would, by a
-    /// guard that remembers nothing.
+    /// The message that was sealed. It is opened as any receiver would, by a guard that remembers
+    /// nothing. It takes no place of the application's: what is copied is bounded.
     fn unsealed(&self, copy: &Entry) -> Option<Entry> {
+        if self.parts.room.is_closed() {
+            return None;
+        }
         let config = self.parts.guards.config();
         let (_, mut rx) = Guard::from_config(config, Box::new(SysRng)).ok()?.split();
         let outer: Vec<Property<'_>> = copy.properties();
@@ -171,7 +174,6 @@ impl<D> Worker<D> {
             return None;
         };
         let mut properties: Properties = delivery.properties(&outer).collect();
-        let len = payload.len();
         let mut entry =
             Entry::new(copy.topic.clone(), copy.qos, true, core::mem::take(&mut payload))
                 .of_kind(copy.kind);
@@ -180,8 +182,6 @@ impl<D> Worker<D> {
         } else {
             properties.wipe();
         }
-        // nobody waits for its end
-        drop(entry.accept(self.parts.room.try_take(len).ok()?));
         Some(entry)
     }
 }

@@ -1,5 +1,7 @@
 //! A link whose rules and keys are replaced while it runs.
 
+use std::format;
+
 use zeroize::Zeroizing;
 
 use super::outcomes::will;
@@ -461,4 +463,30 @@ async fn command_is_told_and_not_given_a_second_time() {
         broker.fail();
         assert_eq!(told(&mut fixture).await, ["sealed/a"]);
     }
+}
+
+#[tokio::test]
+async fn more_values_than_messages_may_wait_are_published_again() {
+    let mut fixture = republishing(100_000);
+    let mut broker = fixture.connected().await;
+    // the link has room for 16
+    for number in 0..40_u16 {
+        let topic = format!("sealed/{number}");
+        retain(&fixture, &topic, |entry| entry);
+        broker.published(&topic).await;
+        broker.tell(Input::Published { id: number + 1 });
+        broker.tell(Input::Acknowledged { id: number + 1 });
+        settle().await;
+    }
+    activate_another(&fixture);
+    let mut again = std::collections::BTreeSet::new();
+    for id in 41..=80 {
+        let Asked::Publish(topic, _) = broker.asked().await else { panic!("no message") };
+        again.insert(topic);
+        broker.tell(Input::Published { id });
+        broker.tell(Input::Acknowledged { id });
+    }
+    assert_eq!(again.len(), 40);
+    broker.fail();
+    assert!(told(&mut fixture).await.is_empty());
 }
