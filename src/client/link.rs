@@ -494,6 +494,9 @@ impl<D: Dial> Worker<D> {
             Input::Acknowledged { id } => sent(self.parts.outbox.acknowledged(id)),
             Input::Refused { id, reason } => {
                 let item = self.parts.outbox.acknowledged(id);
+                if let Some(Item::Publish(entry)) = &item {
+                    self.retained.forget_copy(&entry.topic);
+                }
                 self.report_failure(item, ClientError::Refused(reason));
             }
             Input::Unsubscribed { id } => {

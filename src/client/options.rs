@@ -153,13 +153,14 @@ impl<M> ClientOptions<M> {
     /// With retained values that are published again when their key does not seal any more: each
     /// link keeps the last value of each topic that it published since its start, sealed, as far as
     /// they fit into so many bytes; 0 by default. It goes out as it was, under the new key and with a
-    /// new timestamp; of a durable outbox it is no part.
+    /// new timestamp, and at its `QoS`: at 0 it may get lost on its way, like any other. Of a durable
+    /// outbox it is no part.
     ///
     /// For topics that no other client publishes to: a newer value of another's would be overwritten.
     /// [`Event::RetainedUnderOldKey`](super::Event::RetainedUnderOldKey) tells the others: those for
-    /// which there was no room, that have a message expiry interval, that this client's will or its
-    /// other link may have replaced, that nobody would take any more, that are commands (of `fresh`
-    /// rules), or whose rule or keys seal nothing now.
+    /// which there was no room, that have a message expiry interval, that the broker refused, that
+    /// this client's will or its other link may have replaced, that nobody would take any more, that
+    /// are commands (of `fresh` rules), or whose rule or keys seal nothing now.
     #[must_use]
     pub const fn republish_retained(mut self, bytes: usize) -> Self {
         self.settings.republish_bytes = bytes;

@@ -74,7 +74,7 @@ impl Retained {
     }
 
     /// The value may not be the last one any more.
-    fn forget_copy(&mut self, topic: &str) {
+    pub(super) fn forget_copy(&mut self, topic: &str) {
         if let Some(value) = self.values.get_mut(topic) {
             self.room = self.room.saturating_add(value.bytes());
             value.copy = None;

@@ -490,3 +490,19 @@ async fn more_values_than_messages_may_wait_are_published_again() {
     broker.fail();
     assert!(told(&mut fixture).await.is_empty());
 }
+
+#[tokio::test]
+async fn value_that_the_broker_refused_is_told_and_not_published_after_all() {
+    let mut fixture = republishing(1_000);
+    let mut broker = fixture.connected().await;
+    retain(&fixture, "sealed/a", |entry| entry);
+    broker.published("sealed/a").await;
+    broker.tell(Input::Published { id: 1 });
+    broker.tell(Input::Refused { id: 1, reason: PublishRefusal::QuotaExceeded });
+    settle().await;
+    activate_another(&fixture);
+    settle().await;
+    assert!(broker.asked.try_recv().is_err());
+    broker.fail();
+    assert_eq!(told(&mut fixture).await, ["sealed/a"]);
+}
