@@ -185,9 +185,25 @@ async fn will_of_a_key_that_retires_is_replaced_without_being_sent() {
 async fn retained_value_outlives_the_key_that_it_was_sealed_under() {
     let certs = Certs::new();
     let broker = Mosquitto::start(&Setup::new(&certs.good));
-    let mut end = End::start("1", broker.tcp_port(), |_| ()).await;
-    let published =
-        end.client.publish("state/1", QoS::AtLeastOnce, true, "27".as_bytes()).await.unwrap();
+    let end = End::start("1", broker.tcp_port(), |_| ()).await;
+    value_outlives_its_key(&broker, end, QoS::AtLeastOnce).await;
+}
+
+/// The will costs the connection, and what is to go out over it at `QoS` 0.
+#[tokio::test]
+async fn retained_value_of_qos_0_outlives_its_key_beside_a_will() {
+    let certs = Certs::new();
+    let broker = Mosquitto::start(&Setup::new(&certs.good));
+    let will = LastWill::new("state/will", "gone", rumqttc::QoS::AtLeastOnce, true);
+    let change = |mqtt: &mut MqttOptions| {
+        mqtt.set_last_will(will);
+    };
+    let end = End::start("1", broker.tcp_port(), change).await;
+    value_outlives_its_key(&broker, end, QoS::AtMostOnce).await;
+}
+
+async fn value_outlives_its_key(broker: &Mosquitto, mut end: End, qos: QoS) {
+    let published = end.client.publish("state/1", qos, true, "27".as_bytes()).await.unwrap();
     tokio::spawn(async move { while end.events.poll().await.is_some() {} });
     published.await.unwrap();
     for number in 1..=3 {
