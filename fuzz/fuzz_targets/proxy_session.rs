@@ -242,12 +242,13 @@ impl Run {
                 name = "";
             }
         }
-        let payloads = self.payloads(topic, c >> 3 & 7, a, flags & 1 != 0);
+        let payloads = self.payloads(topic, name, c >> 3 & 7, a, flags & 1 != 0);
         let packets = payloads.map(|p| publish(self.version, flags, name, id, &about, &p));
         self.feed(MAIN, packets, c);
     }
 
-    fn payloads(&mut self, topic: &str, kind: u8, a: u8, retain: bool) -> [Vec<u8>; 2] {
+    /// `name` is what stands for `topic` on the packet.
+    fn payloads(&mut self, topic: &str, name: &str, kind: u8, a: u8, retain: bool) -> [Vec<u8>; 2] {
         let both = |payload: Vec<u8>| [payload.clone(), payload];
         match kind {
             0..=2 => {
@@ -261,6 +262,9 @@ impl Run {
             3 | 4 if !self.oracle.history.is_empty() => {
                 let place = usize::from(a) % self.oracle.history.len();
                 let again = self.oracle.history[place].1.clone();
+                // an alias may stand for a sealed topic, where what one has sealed is not its own to
+                // the other
+                self.pair.ambiguous |= name.is_empty() && again[0] != again[1];
                 // what passes as it is is the same to both
                 if is_sealed(topic) { again } else { both(again[0].clone()) }
             }
