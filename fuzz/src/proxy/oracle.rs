@@ -74,6 +74,8 @@ pub struct Oracle {
     known: BTreeSet<(String, Vec<u8>)>,
     /// PUBLISH and PUBREL of the client that nothing has answered.
     unanswered: BTreeMap<(bool, u16), u32>,
+    /// IDs of PUBREL that nothing has answered on this connection.
+    releasing: BTreeSet<u16>,
     /// Whether the broker has said nothing but what it owed.
     pub honest: bool,
     /// What the broker owes, by the main link and the plain one.
@@ -95,6 +97,7 @@ impl Oracle {
             observer: Observer::default(),
             known: BTreeSet::new(),
             unanswered: BTreeMap::new(),
+            releasing: BTreeSet::new(),
             honest: true,
             owed: Default::default(),
             history: vec![],
@@ -109,6 +112,7 @@ impl Oracle {
     pub fn reconnect(&mut self) {
         self.readers = [0; 3].map(|_| Reader::new(self.version));
         self.owed = Default::default();
+        self.releasing.clear();
         (self.written, self.connected, self.answered) = (0, [false; 2], false);
     }
 
@@ -120,6 +124,15 @@ impl Oracle {
     /// The client says PUBLISH, or PUBREL, with this packet ID.
     pub fn asked(&mut self, release: bool, id: u16) {
         *self.unanswered.entry((release, id)).or_default() += 1;
+        if release {
+            self.releasing.insert(id);
+        }
+    }
+
+    /// Whether the client has to leave this packet ID alone.
+    #[must_use]
+    pub fn is_releasing(&self, id: u16) -> bool {
+        self.releasing.contains(&id)
     }
 
     /// No packet that was given to the proxy has more bytes.
@@ -180,6 +193,9 @@ impl Oracle {
     fn answer(&mut self, frame: &Frame<'_>) {
         let id = Acknowledgement::parse(frame).expect("an acknowledgement").id;
         let release = frame.kind == Kind::Pubcomp;
+        if release {
+            self.releasing.remove(&id);
+        }
         if self.honest {
             let left = self.unanswered.entry((release, id)).or_default();
             *left = left.checked_sub(1).unwrap_or_else(|| panic!("{:?} {id} again", frame.kind));
