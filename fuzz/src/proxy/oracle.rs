@@ -207,7 +207,9 @@ impl Oracle {
         assert_eq!(first, frame.kind == Kind::Connect, "{:?}", frame.kind);
         if let Some(message) = self.readers[at + 1].message(frame) {
             let Message { topic, payload, properties } = message;
-            if is_sealed(&topic) {
+            // a deletion with RETAIN and without a payload passes as it is
+            let deletes = payload.is_empty() && frame.flags & 1 != 0;
+            if is_sealed(&topic) && !deletes {
                 let opened = self.observer.open(&topic, payload, &properties);
                 self.known.insert((topic.clone(), opened.expect("sealed for the broker")));
             }
