@@ -56,10 +56,12 @@ pub(crate) fn seconds(text: &str) -> Result<u64, String> {
     number.map(|number| u64::from(number).saturating_mul(length)).ok_or_else(wrong)
 }
 
-/// Now, as part of a file name.
-pub(crate) fn stamp() -> Result<String, Fault> {
-    let unknown = |_| Fault::new("the clock cannot be read", "set it");
-    UtcDateTime::now().format(STAMP).map_err(unknown)
+/// A moment in Unix milliseconds, as part of a file name.
+pub(crate) fn stamp(milliseconds: u64) -> Result<String, Fault> {
+    let unknown = || Fault::new("the clock cannot be read", "set it");
+    let nanoseconds = i128::from(milliseconds) * 1_000_000;
+    let moment = UtcDateTime::from_unix_timestamp_nanos(nanoseconds).ok();
+    moment.and_then(|moment| moment.format(STAMP).ok()).ok_or_else(unknown)
 }
 
 /// Whole days from a moment in Unix seconds until now.
