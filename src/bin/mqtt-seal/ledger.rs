@@ -37,7 +37,9 @@ fn backup(target: &Path, mut moment: u64) -> Result<PathBuf, Fault> {
         let path = beside(target, &format!("{}.bak", moment::stamp(moment)?));
         match fs::hard_link(target, &path) {
             Ok(()) => return Ok(path),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => moment += 1,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                moment = moment.saturating_add(1)
+            }
             Err(error) => return Err(refused(&path, &error)),
         }
     }

@@ -59,7 +59,7 @@ pub(crate) fn seconds(text: &str) -> Result<u64, String> {
 /// A moment in Unix milliseconds, as part of a file name.
 pub(crate) fn stamp(milliseconds: u64) -> Result<String, Fault> {
     let unknown = || Fault::new("the clock cannot be read", "set it");
-    let nanoseconds = i128::from(milliseconds) * 1_000_000;
+    let nanoseconds = i128::from(milliseconds).saturating_mul(1_000_000);
     let moment = UtcDateTime::from_unix_timestamp_nanos(nanoseconds).ok();
     moment.and_then(|moment| moment.format(STAMP).ok()).ok_or_else(unknown)
 }
