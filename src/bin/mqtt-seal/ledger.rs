@@ -38,7 +38,7 @@ fn backup(target: &Path, mut moment: u64) -> Result<PathBuf, Fault> {
         match fs::hard_link(target, &path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                moment = moment.saturating_add(1)
+                moment = moment.saturating_add(1);
             }
             Err(error) => return Err(refused(&path, &error)),
         }
