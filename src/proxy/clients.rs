@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::vec::Vec;
 
 use super::keeper::{Keeper, Mark};
-use super::meters::{lock, unix_ms};
-use super::sent::Sent;
+use super::meters::{Count, lock, unix_ms};
+use super::sent::{Entry, Progress, Sent};
 use super::{InForce, row};
 use crate::guard::{Guard, GuardRx, GuardTx, Prefer, Receipt, RestoreError, RowKey, Write};
 use crate::policy::{Payload, Transport};
@@ -22,6 +22,9 @@ const MAX_KEPT: usize = 4_096;
 /// Clients of which only the store knows; of more, those whose last row is the oldest are forgotten
 /// there, too. Programs without a client ID of their own take another one each time.
 const MAX_STORED: usize = 16_384;
+/// Bytes of messages that are kept for all clients without a connection together: each of them may
+/// have a good part of it.
+const MAX_AWAY_BYTES: usize = 256 << 20;
 
 /// One MQTT client.
 pub(super) struct Client {
@@ -203,8 +206,19 @@ fn forget(keeper: Option<&Arc<Keeper>>, rows: Vec<u64>) {
 }
 
 /// All clients.
-#[derive(Default)]
-pub(super) struct Clients(Mutex<Known>);
+pub(super) struct Clients {
+    known: Mutex<Known>,
+    /// See [`MAX_AWAY_BYTES`].
+    pub(super) max_away: usize,
+    /// Messages that were not acknowledged and are forgotten, to make room for others.
+    pub(super) forgotten: Count,
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self::new(HashMap::new(), None)
+    }
+}
 
 #[derive(Default)]
 struct Known {
@@ -222,7 +236,16 @@ impl Clients {
     /// None yet; of some a store holds something already.
     pub(super) fn new(mut stored: HashMap<String, Stored>, keeper: Option<Arc<Keeper>>) -> Self {
         forget(keeper.as_ref(), trim(&mut stored));
-        Self(Mutex::new(Known { stored, keeper, ..Known::default() }))
+        let known = Mutex::new(Known { stored, keeper, ..Known::default() });
+        let clients = Self { known, max_away: MAX_AWAY_BYTES, forgotten: Count::default() };
+        clients.bound();
+        clients
+    }
+
+    /// A client that has messages open has left: what is kept for all that are away is within its
+    /// bound then.
+    pub(super) fn bound(&self) {
+        self.forgotten.add(lock(&self.known).bound(self.max_away));
     }
 
     /// The client with this ID, new or known; one without is always new. Rules and keys are asked for
@@ -232,7 +255,7 @@ impl Clients {
         client_id: &str,
         in_force: impl FnOnce() -> Arc<InForce>,
     ) -> Result<Shared, ClientError> {
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.known);
         known.clock = known.clock.saturating_add(1);
         let clock = known.clock;
         if let Some((client, last)) = known.named.get_mut(client_id) {
@@ -258,7 +281,7 @@ impl Clients {
         }
         known.all.push(Arc::downgrade(&client));
         if !client_id.is_empty() {
-            known.insert(client_id, &client);
+            self.forgotten.add(known.insert(client_id, &client));
         }
         Ok(client)
     }
@@ -266,18 +289,18 @@ impl Clients {
     /// The broker has given a client this ID. Whether it has: one that is known by it keeps it, or
     /// whoever gives an ID twice would put the replay state of the first out of use.
     pub(super) fn name(&self, client_id: &str, client: &Shared) -> bool {
-        let mut known = lock(&self.0);
+        let mut known = lock(&self.known);
         if known.named.contains_key(client_id) || known.stored.contains_key(client_id) {
             return false;
         }
         known.clock = known.clock.saturating_add(1);
-        known.insert(client_id, client);
+        self.forgotten.add(known.insert(client_id, client));
         true
     }
 
     /// Ends the use of the store, when no connection is left.
     pub(super) fn stop(&self) {
-        let all: Vec<_> = lock(&self.0).all.iter().filter_map(Weak::upgrade).collect();
+        let all: Vec<_> = lock(&self.known).all.iter().filter_map(Weak::upgrade).collect();
         for client in all {
             lock(&client).stop();
         }
@@ -285,7 +308,7 @@ impl Clients {
 
     /// Puts other rules and keys in force for all clients.
     pub(super) fn replace(&self, in_force: &Arc<InForce>) {
-        let all: Vec<_> = lock(&self.0).all.iter().filter_map(Weak::upgrade).collect();
+        let all: Vec<_> = lock(&self.known).all.iter().filter_map(Weak::upgrade).collect();
         for client in all {
             lock(&client).replace(in_force);
         }
@@ -293,25 +316,92 @@ impl Clients {
 }
 
 impl Known {
-    fn insert(&mut self, client_id: &str, client: &Shared) {
+    /// Adds a client. How many open messages of another are forgotten for it.
+    fn insert(&mut self, client_id: &str, client: &Shared) -> u64 {
         self.named.insert(client_id.into(), (Arc::clone(client), self.clock));
-        // connections hold the others
-        let kept = |(client, _): &&(Shared, u64)| Arc::strong_count(client) == 1;
-        if self.named.len() > MAX_KEPT && self.named.values().filter(kept).count() > MAX_KEPT {
-            let idle = self.named.iter().filter(|(_, entry)| kept(entry));
-            let oldest = idle.min_by_key(|(_, (_, last))| *last).map(|(id, _)| id.clone());
-            let Some((id, client)) = oldest.and_then(|id| {
-                let (client, _) = self.named.remove(&id)?;
-                Some((id, client))
-            }) else {
-                return;
-            };
-            if let Some(stored) = lock(&client).stop() {
-                self.stored.insert(id, stored);
-                forget(self.keeper.as_ref(), trim(&mut self.stored));
+        if self.named.len() <= MAX_KEPT || self.named.values().filter(is_away).count() <= MAX_KEPT {
+            return 0;
+        }
+        let away = self.named.iter().filter(|(_, entry)| is_away(entry));
+        let oldest = away.min_by_key(|(_, (_, last))| *last).map(|(id, _)| id.clone());
+        let Some((id, client)) = oldest.and_then(|id| {
+            let (client, _) = self.named.remove(&id)?;
+            Some((id, client))
+        }) else {
+            return 0;
+        };
+        let mut client = lock(&client);
+        if let Some(stored) = client.stop() {
+            self.stored.insert(id, stored);
+            forget(self.keeper.as_ref(), trim(&mut self.stored));
+            return 0;
+        }
+        told(&id, &client.sent.forget(true))
+    }
+
+    /// Forgets messages until those of clients without a connection have `max` bytes at most, those of
+    /// clients first that left first. How many of them were open.
+    fn bound(&mut self, max: usize) -> u64 {
+        let away = self.named.iter().filter(|(_, entry)| is_away(entry));
+        let mut away: Vec<_> = away.map(|(id, (client, last))| (*last, id, lock(client))).collect();
+        let stored = self.stored.values().map(|stored| stored.sent.bytes());
+        let bytes = away.iter().map(|(.., client)| client.sent.bytes()).chain(stored);
+        let mut over = bytes.fold(0, usize::saturating_add).saturating_sub(max);
+        if over == 0 {
+            return 0;
+        }
+        away.sort_unstable_by_key(|(last, ..)| *last);
+        let stored = self.stored.iter_mut();
+        let mut stored: Vec<_> =
+            stored.map(|(id, one)| (one.numbers().max(), id, &mut one.sent)).collect();
+        stored.sort_unstable_by_key(|(newest, ..)| *newest);
+        // of these nobody has come since the start
+        let before = stored.into_iter().map(|(_, id, sent)| (id, sent));
+        let since = away.iter_mut().map(|(_, id, client)| (*id, &mut client.sent));
+        let mut all: Vec<_> = before.chain(since).collect();
+        let (mut open, mut rows) = (0_u64, Vec::new());
+        for whole in [false, true] {
+            for (id, sent) in &mut all {
+                if over == 0 {
+                    break;
+                }
+                let gone = sent.forget(whole);
+                let freed = gone.iter().map(|entry| entry.packet.len());
+                over = over.saturating_sub(freed.fold(0, usize::saturating_add));
+                open = open.saturating_add(told(id, &gone));
+                rows.extend(gone.iter().filter_map(|entry| entry.row));
             }
         }
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| !rows.is_empty()) {
+            keeper.write(Vec::new(), rows);
+        }
+        open
     }
+}
+
+/// Whether no connection holds a client.
+fn is_away((client, _): &&(Shared, u64)) -> bool {
+    Arc::strong_count(client) == 1
+}
+
+/// Says which messages of a client are forgotten; how many of them were open.
+fn told(client_id: &str, gone: &[Entry]) -> u64 {
+    let open = gone.iter().filter(|entry| entry.progress != Progress::Done);
+    let (mut messages, mut bytes) = (0_u64, 0_usize);
+    for entry in open {
+        messages = messages.saturating_add(1);
+        bytes = bytes.saturating_add(entry.packet.len());
+    }
+    if messages > 0 {
+        tracing::warn!(
+            client_id,
+            messages,
+            bytes,
+            "too much is kept for clients that are away: what this one sends again is sealed anew, \
+             and may arrive twice"
+        );
+    }
+    messages
 }
 
 /// Holds a client for as long as bytes of it are dealt with.
@@ -320,25 +410,4 @@ pub(super) fn hold(client: &Shared) -> MutexGuard<'_, Client> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::string::ToString;
-    use std::vec;
-
-    #[test]
-    fn clients_that_were_away_for_longest_are_forgotten_with_their_rows() {
-        let mut stored = HashMap::new();
-        for number in 0..u64::try_from(MAX_STORED).unwrap() + 3 {
-            let mut client = Stored::default();
-            client.rows.insert(RowKey::new([0; 17]), (number, vec![1]));
-            client.rows.insert(RowKey::new([1; 17]), (number + 1_000_000, vec![1]));
-            stored.insert(number.to_string(), client);
-        }
-        let mut rows = trim(&mut stored);
-        rows.sort_unstable();
-        assert_eq!(rows, [0, 1, 2, 1_000_000, 1_000_001, 1_000_002]);
-        assert_eq!(stored.len(), MAX_STORED);
-        assert!(!stored.contains_key("2") && stored.contains_key("3"));
-        assert!(trim(&mut stored).is_empty());
-    }
-}
+mod tests;

@@ -148,6 +148,12 @@ impl Relay {
         self.tell(&end);
         // an end that takes nothing is left behind
         let _ = timeout(LINGER, self.close()).await;
+        let Self { core, session, .. } = self;
+        let keeps = session.keeps();
+        drop(session);
+        if keeps {
+            core.clients.bound();
+        }
     }
 
     /// Writes what waits, that too which waits for the store, and closes all ends.

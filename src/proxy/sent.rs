@@ -219,6 +219,20 @@ impl Sent {
         }
     }
 
+    /// Forgets what the client sends again as a whole, and only with `all` that of which it may say
+    /// no more than PUBREL. What has to go.
+    pub(super) fn forget(&mut self, all: bool) -> Vec<Entry> {
+        let goes = |entry: &Entry| all || !entry.waits_for_release();
+        let gone = self.entries.iter().filter(|(_, (_, entry))| goes(entry));
+        let gone: Vec<_> = gone.map(|(id, _)| *id).collect();
+        gone.into_iter().filter_map(|id| self.remove(id)).collect()
+    }
+
+    /// Bytes of all messages.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Forgets messages that passed as they were and may not any more, by their topics.
     pub(super) fn keep_passed(&mut self, may_pass: impl Fn(&str) -> bool) {
         let mut gone = Vec::new();

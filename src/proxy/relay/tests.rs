@@ -7,8 +7,10 @@ use core::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::guard::Config;
 use crate::keyring::{Grant, Keyring};
-use crate::proxy::{Listen, Proxy, ProxyOptions};
+use crate::policy::Links;
+use crate::proxy::{Listen, Proxy, ProxyOptions, server};
 use crate::secret::SharedKey;
 use crate::store::outbox_file::OutboxFile;
 use crate::store::policy_file;
@@ -32,6 +34,37 @@ async fn scene(change: impl FnOnce(ProxyOptions) -> ProxyOptions) -> (TcpListene
     let address = proxy.addresses()[0];
     tokio::spawn(proxy.run(core::future::pending()));
     (broker, address)
+}
+
+/// What a proxy has with these links, all of whose topics are for the plain one.
+fn core(links: Links) -> Core {
+    let policy = "[[rule]]\ntopics = [\"#\"]\npayload = \"sealed\"\ntransport = \"tcp\"\n";
+    let shared = SharedKey::take(&mut [7; 32]);
+    let keyring = Keyring::new(vec![Grant::shared(&shared, "test").unwrap()]);
+    let config = Config::new(policy_file::parse(policy).unwrap(), keyring, links);
+    server::core(ProxyOptions::new(), links, None, config).unwrap()
+}
+
+/// A client that has said these bytes, and what serves it between it and these brokers.
+async fn relayed(
+    core: &Arc<Core>,
+    said: &[u8],
+    main: &TcpListener,
+    plain: Option<&TcpListener>,
+) -> (TcpStream, tokio::task::JoinHandle<()>) {
+    let target = |listener: &TcpListener| {
+        Target::tcp("127.0.0.1".into(), listener.local_addr().unwrap().port())
+    };
+    let targets = Targets { main: target(main), plain: plain.map(target) };
+    let door = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(door.local_addr().unwrap()).await.unwrap();
+    client.write_all(said).await.unwrap();
+    let relay = Relay::new(Arc::clone(core), Stream::Tcp(door.accept().await.unwrap().0), 1);
+    let relay = async move {
+        let (_goes_on, stop) = watch::channel(false);
+        relay.run(&targets, stop).await;
+    };
+    (client, tokio::spawn(relay))
 }
 
 /// Takes a connection to the broker, and lets it in.
@@ -99,5 +132,22 @@ fn broker_that_answers_a_client_that_left_gets_all_that_was_written() {
         let mut rest = Vec::new();
         far.read_to_end(&mut rest).await.unwrap();
         assert_eq!((rest.first(), rest.last_chunk()), (Some(&0x32), Some(&DISCONNECT)));
+    });
+}
+
+#[test]
+fn what_is_kept_for_clients_is_bounded_when_one_leaves() {
+    run(async {
+        let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut core = core(Links::Tcp);
+        core.clients.max_away = 0;
+        let core = Arc::new(core);
+        let said = [CONNECT.as_slice(), &PUBLISH].concat();
+        let (client, relay) = relayed(&core, &said, &broker, None).await;
+        let mut far = let_in(&broker).await;
+        far.read_exact(&mut [0; PUBLISH.len()]).await.unwrap();
+        drop((client, far));
+        relay.await.unwrap();
+        assert_eq!(core.clients.forgotten.get(), 1);
     });
 }

@@ -382,6 +382,11 @@ impl Session {
         }
     }
 
+    /// Whether messages of the client are kept.
+    pub(super) fn keeps(&self) -> bool {
+        self.client.as_ref().is_some_and(|client| clients::hold(client).sent.bytes() > 0)
+    }
+
     /// The MQTT client ID.
     pub(super) fn client_id(&self) -> &str {
         &self.client_id

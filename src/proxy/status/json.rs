@@ -38,6 +38,7 @@ pub(super) fn status(core: &Core) -> Value {
         "accepted": meters.accepted.get(),
         "refused": meters.refused_connections.get(),
         "broker_failures": meters.broker_failures.get(),
+        "forgotten": core.clients.forgotten.get(),
         "reloads": meters.reloads.get(),
         "connections": shown.collect::<Vec<_>>(),
         "rules": rules.map(|(number, meter)| rule(Some(number), meter)).collect::<Vec<_>>(),

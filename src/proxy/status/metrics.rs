@@ -97,6 +97,8 @@ impl Collector for Metrics {
         counter("connections_refused", "CONNECTs that the proxy refused", refused)?;
         let failures = meters.broker_failures.get();
         counter("broker_failures", "Connections to the broker that failed", failures)?;
+        let help = "Messages without acknowledgement that were forgotten to make room";
+        counter("forgotten_messages", help, self.0.clients.forgotten.get())?;
         counter(
             "reloads",
             "Times that other rules and keys were put in force",
