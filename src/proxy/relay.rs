@@ -96,11 +96,13 @@ struct Leg {
     inbox: Vec<u8>,
     closed: bool,
     unflushed: bool,
+    /// Whether nothing more is written.
+    shut: bool,
 }
 
 impl Leg {
     const fn new(stream: Stream) -> Self {
-        Self { stream, inbox: Vec::new(), closed: false, unflushed: false }
+        Self { stream, inbox: Vec::new(), closed: false, unflushed: false, shut: false }
     }
 
     /// Reads what is not needed any more, until the other end has closed.
@@ -123,6 +125,8 @@ pub(super) struct Relay {
     client: Leg,
     main: Option<Leg>,
     plain: Option<Leg>,
+    /// Whether the client has said all, and may still listen.
+    listens: bool,
     /// When what was read last came, and how many packets of it are not written.
     read: Option<Instant>,
     packets: u64,
@@ -132,7 +136,8 @@ impl Relay {
     pub(super) fn new(core: Arc<Core>, client: Stream, number: u64) -> Self {
         let session = Session::new(Arc::clone(&core), number);
         let client = Leg::new(client);
-        Self { core, session, client, main: None, plain: None, read: None, packets: 0 }
+        let (main, plain) = (None, None);
+        Self { core, session, client, main, plain, listens: false, read: None, packets: 0 }
     }
 
     /// Serves the client until its connection ends.
@@ -141,6 +146,10 @@ impl Relay {
         match &end {
             End::NoBroker(_) => self.session.no_broker(),
             End::Stopped => self.session.stop(),
+            End::Closed(Side::Client) => {
+                self.session.client_closed();
+                self.listens = true;
+            }
             // no side is told what the other did not say
             _ => {}
         }
@@ -426,26 +435,56 @@ impl Relay {
     }
 
     /// Writes what waits for those ends that still take something, and closes them: first what waits
-    /// for the store, as long as that works.
+    /// for the store, as long as that works. The client comes last, which may be told what became of
+    /// what it had said.
     fn poll_close(&mut self, cx: &mut Context<'_>, works: bool) -> Poll<()> {
         let mut waits = false;
-        for side in [Side::Client, Side::Main, Side::Plain] {
-            let written = self.poll_write(cx, side);
-            let outbox = match side {
-                Side::Client => &self.session.to_client,
-                Side::Main => &self.session.to_main,
-                Side::Plain => &self.session.to_plain,
-            };
-            let left = !outbox.ready().is_empty() || (works && outbox.waiting() > 0);
-            let Some(leg) = self.leg_mut(side) else { continue };
-            if written.is_err() {
-                continue;
-            }
-            waits |= left || leg.unflushed || leg.stream.poll_shutdown(cx).is_pending();
+        for side in [Side::Main, Side::Plain] {
             // a broker whose answers nobody takes reads no further
-            waits |= side != Side::Client && leg.poll_drain(cx).is_pending();
+            waits |= self.poll_shut(cx, side, works) || self.poll_rest(cx, side).is_pending();
+        }
+        if waits && self.listens {
+            self.listens = self.poll_write(cx, Side::Client).is_ok();
+        } else {
+            waits |= self.poll_shut(cx, Side::Client, works);
         }
         if waits { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    /// Writes what waits for `side`, and says that this was all. Whether something still waits.
+    fn poll_shut(&mut self, cx: &mut Context<'_>, side: Side, works: bool) -> bool {
+        if self.leg(side).is_some_and(|leg| !leg.shut) && self.poll_write(cx, side).is_err() {
+            return false;
+        }
+        let outbox = match side {
+            Side::Client => &self.session.to_client,
+            Side::Main => &self.session.to_main,
+            Side::Plain => &self.session.to_plain,
+        };
+        let left = !outbox.ready().is_empty() || (works && outbox.waiting() > 0);
+        let Some(leg) = self.leg_mut(side) else { return false };
+        if !leg.shut && (left || leg.unflushed) {
+            return true;
+        }
+        leg.shut = true;
+        leg.stream.poll_shutdown(cx).is_pending()
+    }
+
+    /// Reads what a broker still says, until it has closed: for a client that listens.
+    fn poll_rest(&mut self, cx: &mut Context<'_>, side: Side) -> Poll<()> {
+        while self.listens && self.leg(side).is_some_and(|leg| !leg.closed) {
+            if !self.has_room(side) {
+                let written = self.poll_write(cx, Side::Client);
+                self.listens = written.is_ok() && self.has_room(side);
+                continue;
+            }
+            match self.poll_side(cx, side) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(_) => self.listens = false,
+            }
+        }
+        self.leg_mut(side).map_or(Poll::Ready(()), |leg| leg.poll_drain(cx))
     }
 }
 

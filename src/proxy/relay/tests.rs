@@ -136,6 +136,24 @@ fn broker_that_answers_a_client_that_left_gets_all_that_was_written() {
 }
 
 #[test]
+fn client_that_says_no_more_hears_what_became_of_what_it_had_said() {
+    run(async {
+        let (broker, proxy) = scene(|options| options).await;
+        let mut client = TcpStream::connect(proxy).await.unwrap();
+        client.write_all(&[CONNECT.as_slice(), &PUBLISH].concat()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut far = let_in(&broker).await;
+        // the broker hears of it at once: there may be a will
+        far.read_to_end(&mut Vec::new()).await.unwrap();
+        far.write_all(&PUBACK).await.unwrap();
+        drop(far);
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, [CONNACK, PUBACK].concat());
+    });
+}
+
+#[test]
 fn what_is_kept_for_clients_is_bounded_when_one_leaves() {
     run(async {
         let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();

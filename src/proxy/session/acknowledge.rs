@@ -104,6 +104,9 @@ impl Session {
             Links::Both => (entry.link == Link::Tcp) == (side == Side::Plain),
             Links::Tcp | Links::Tls => true,
         });
+        // the client's next connection may use the ID already
+        let (closed, number) = (self.client_closed, self.number);
+        let entry = entry.filter(|entry| !closed || entry.connection == number);
         let resumed = entry.as_ref().is_some_and(|entry| entry.progress == Progress::Resumed);
         if resumed && frame.kind == Kind::Pubrec && !ack.is_refusal() {
             packet::acknowledge(Kind::Pubrel, ack.id, 0, self.version, self.end_on(side));

@@ -166,6 +166,8 @@ pub(super) struct Session {
     refused_filters: u64,
     /// Whether the broker kept what the client's last connection left there.
     resumes: bool,
+    /// Whether the client has closed its direction: it says no more, and may listen.
+    client_closed: bool,
     now: Option<u64>,
     /// What is shown of the connection.
     pub(super) shown: Option<Arc<Connection>>,
@@ -215,6 +217,7 @@ impl Session {
             subscriptions: HashMap::new(),
             refused_filters: 0,
             resumes: false,
+            client_closed: false,
             now: None,
             shown: None,
             scratch: Vec::new(),
@@ -382,6 +385,11 @@ impl Session {
         }
     }
 
+    /// The client has said all: what comes from the broker is answers to that.
+    pub(super) const fn client_closed(&mut self) {
+        self.client_closed = true;
+    }
+
     /// Whether messages of the client are kept.
     pub(super) fn keeps(&self) -> bool {
         self.client.as_ref().is_some_and(|client| clients::hold(client).sent.bytes() > 0)
@@ -446,6 +454,10 @@ impl Session {
     }
 
     fn take_from_main(&mut self, client: &mut Client, frame: &Frame<'_>) -> Result<Flow, Ended> {
+        // who acknowledges nothing any more is brought it again, on another connection
+        if self.client_closed && matches!(frame.kind, Kind::Publish | Kind::Pubrel) {
+            return Ok(Flow::Done);
+        }
         match frame.kind {
             Kind::Connack => self.connack(client, frame)?,
             Kind::Publish => self.deliver(client, frame)?,

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::*;
+use crate::proxy::clients;
 use crate::store::outbox_file::OutboxFile;
 
 #[test]
@@ -130,4 +131,34 @@ fn same_message_without_dup_is_a_new_one_after_a_restart() {
     for sent in [first, second] {
         assert_eq!(peer.open(&sent, Version::V311).0, b"27");
     }
+}
+
+#[test]
+fn client_that_says_no_more_is_given_answers_alone() {
+    let mut rig = Rig::connected(POLICY, Version::V311);
+    rig.client(&publish(Version::V311, 2, "c/a", 1, &[], b"27"));
+    rig.session.client_closed();
+    // nobody would acknowledge it
+    let brought = publish(Version::V311, 2, "c/b", 9, &[], b"28");
+    assert_eq!(rig.broker(&brought), Out::default());
+    assert_eq!(rig.broker(&ack(0x62, 8)), Out::default());
+    assert_eq!(rig.broker(&ack(PUBACK, 1)), Out::to_client(&ack(PUBACK, 1)));
+}
+
+#[test]
+fn answer_that_comes_late_ends_no_message_of_the_next_connection() {
+    let mut rig = Rig::connected(POLICY, Version::V311);
+    rig.client(&publish(Version::V311, 2, "s/a", 1, &[], b"27"));
+    rig.session.client_closed();
+    let number = rig.session.number;
+    let before =
+        core::mem::replace(&mut rig.session, Session::new(Arc::clone(&rig.core), number + 1));
+    rig.client(&connect(Version::V311, "pump", true, &[]));
+    rig.broker(&connack(Version::V311, false, &[]));
+    rig.client(&publish(Version::V311, 2, "s/a", 1, &[], b"28"));
+    let after = core::mem::replace(&mut rig.session, before);
+    rig.broker(&ack(PUBACK, 1));
+    rig.session = after;
+    let client = rig.session.client.as_ref().unwrap();
+    assert_eq!(clients::hold(client).sent.open(), 1);
 }
