@@ -16,7 +16,7 @@ use std::vec::Vec;
 
 use tokio::io::ReadBuf;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Core;
 use super::keeper::Mark;
@@ -31,6 +31,8 @@ const READ: usize = 64 << 10;
 const BACKLOG: usize = 256 << 10;
 /// A CONNECT has to be there by then, and the broker's answer.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked whether the plain link goes on.
+const LOOK: Duration = Duration::from_secs(30);
 /// What waits when a connection ends is written within this time.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -63,6 +65,8 @@ pub(super) enum End {
     NoAnswer(Option<io::Error>),
     /// Nothing came in time.
     Silent,
+    /// The plain link neither takes nor answers anything.
+    Stalled,
     /// The store cannot be written.
     Store,
     /// The proxy stops.
@@ -199,6 +203,10 @@ impl Relay {
             End::Closed(side) => tracing::debug!(client_id, ?side, "an end closed the connection"),
             End::Failed(side, error) => tracing::debug!(client_id, ?side, %error, "an end failed"),
             End::Silent => tracing::debug!(client_id, "no CONNECT in time"),
+            End::Stalled => {
+                self.core.meters.broker_failures.add(1);
+                tracing::warn!(client_id, "the plain link neither takes nor answers anything");
+            }
             End::Left | End::Stopped => tracing::debug!(client_id, "connection ended"),
         }
     }
@@ -209,6 +217,8 @@ impl Relay {
         let deadline = tokio::time::sleep(CONNECT_PATIENCE);
         tokio::pin!(deadline);
         let mut waits = true;
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let step = tokio::select! {
                 biased;
@@ -223,6 +233,10 @@ impl Relay {
                     waits = false;
                     if !self.session.waits_for_answer() { continue }
                     Step::End(End::Silent)
+                }
+                _ = look.tick(), if self.session.has_plain_link() => {
+                    if self.session.look_at_plain() { continue }
+                    Step::End(End::Stalled)
                 }
             };
             let target = match step {
@@ -265,6 +279,10 @@ impl Relay {
             }
             for side in [Side::Main, Side::Client, Side::Plain] {
                 match self.poll_write(cx, side) {
+                    Ok(true) if side == Side::Plain => {
+                        self.session.wrote_plain();
+                        moved = true;
+                    }
                     Ok(did) => moved |= did,
                     Err(end) => return Poll::Ready(Step::End(end)),
                 }
@@ -454,6 +472,9 @@ impl Relay {
     /// Writes what waits for `side`, and says that this was all. Whether something still waits.
     fn poll_shut(&mut self, cx: &mut Context<'_>, side: Side, works: bool) -> bool {
         if self.leg(side).is_some_and(|leg| !leg.shut) && self.poll_write(cx, side).is_err() {
+            if let Some(leg) = self.leg_mut(side) {
+                (leg.closed, leg.shut) = (true, true);
+            }
             return false;
         }
         let outbox = match side {

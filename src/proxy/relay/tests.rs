@@ -169,3 +169,25 @@ fn what_is_kept_for_clients_is_bounded_when_one_leaves() {
         assert_eq!(core.clients.forgotten.get(), 1);
     });
 }
+
+#[test]
+fn plain_link_that_stalls_ends_its_clients_connection() {
+    run(async {
+        let main = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let core = Arc::new(core(Links::Both));
+        let said = [CONNECT.as_slice(), &PUBLISH].concat();
+        let (mut client, relay) = relayed(&core, &said, &main, Some(&plain)).await;
+        let _far = let_in(&main).await;
+        let (mut stalled, _) = plain.accept().await.unwrap();
+        stalled.read_exact(&mut [0; CONNECT.len() + "-tcp".len()]).await.unwrap();
+        stalled.write_all(&CONNACK).await.unwrap();
+        stalled.read_exact(&mut [0; PUBLISH.len()]).await.unwrap();
+        // as soon as everybody waits it is later, by as much as the first of them waits for
+        tokio::time::pause();
+        let rest = timeout(Duration::from_hours(1), client.read_to_end(&mut Vec::new())).await;
+        assert!(rest.is_ok(), "the client waits for ever");
+        relay.await.unwrap();
+        assert_eq!(core.meters.broker_failures.get(), 1);
+    });
+}

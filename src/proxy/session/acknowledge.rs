@@ -1,6 +1,7 @@
 //! Acknowledgements of messages, in both directions. Knows no payload and no socket.
 
-use super::{Ended, Flow, PlainStage, Session, Side};
+use super::plain::PlainStage;
+use super::{Ended, Flow, Session, Side};
 use crate::policy::{Link, Links};
 use crate::proxy::clients::Client;
 use crate::proxy::packet::{self, Acknowledgement, Frame, Kind};

@@ -6,7 +6,8 @@ use std::string::String;
 use std::sync::Arc;
 use std::vec::Vec;
 
-use super::{Ended, Flow, Limits, PlainStage, Session, Stage, alias::Aliases};
+use super::plain::PlainStage;
+use super::{Ended, Flow, Limits, Session, Stage, alias::Aliases};
 use crate::guard::{Outgoing, SealError};
 use crate::policy::{Link, Links, Payload, Rule, TopicBinding};
 use crate::proxy::clients::{self, Client};

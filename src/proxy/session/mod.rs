@@ -7,12 +7,13 @@ mod connect;
 mod deliver;
 mod ended;
 mod outbox;
+mod plain;
 mod publish;
 mod refuse;
 mod subscribe;
 
 use core::mem;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::string::String;
 use std::sync::Arc;
 use std::vec::Vec;
@@ -27,13 +28,12 @@ use alias::Aliases;
 pub(super) use connect::growth;
 pub(super) use ended::Ended;
 use outbox::Outbox;
+use plain::{Plain, PlainStage};
 
 /// The identifiers of the properties that belong to a payload.
 const PAYLOAD_IDS: [u8; 5] = [0x01, 0x03, 0x08, 0x09, 0x26];
 /// The identifier of the topic alias.
 const ALIAS: u8 = 0x23;
-/// A sign of life.
-const PINGREQ: [u8; 2] = [0xC0, 0];
 /// Bytes of messages that wait for room in the plain link's window, beyond the largest packet: more
 /// end the connection.
 const MAX_QUEUED: usize = 32 << 20;
@@ -96,35 +96,6 @@ enum Stage {
     Running,
     /// The client has left, or was refused: what waits is written, and no more.
     Over,
-}
-
-/// How far the plain link is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PlainStage {
-    Unused,
-    /// A message waits for it.
-    Wanted,
-    /// Its CONNECT is written.
-    Connecting,
-    Running,
-}
-
-/// The second link.
-#[derive(Debug)]
-struct Plain {
-    stage: PlainStage,
-    /// Its CONNECT, once the client's has come.
-    connect: Vec<u8>,
-    client_id: String,
-    limits: Limits,
-    /// Seconds between signs of life, and when the broker was given the last one.
-    keep_alive: u16,
-    heard: Option<u64>,
-    /// IDs of messages of `QoS` 1 and 2 that are not acknowledged, and the messages that wait until
-    /// some are.
-    in_flight: HashSet<u16>,
-    queued: VecDeque<(u16, Vec<u8>)>,
-    queued_bytes: usize,
 }
 
 /// Whether a packet was dealt with, or waits for the other link.
@@ -195,17 +166,7 @@ impl Session {
             to_client: Outbox::default(),
             to_main: Outbox::default(),
             to_plain: Outbox::default(),
-            plain: Plain {
-                stage: PlainStage::Unused,
-                connect: Vec::new(),
-                client_id: String::new(),
-                limits: Limits::default(),
-                keep_alive: 0,
-                heard: None,
-                in_flight: HashSet::new(),
-                queued: VecDeque::new(),
-                queued_bytes: 0,
-            },
+            plain: Plain::default(),
             limits: Limits::default(),
             told_max: None,
             client_max: None,
@@ -429,20 +390,6 @@ impl Session {
         Ok(Flow::Done)
     }
 
-    /// Lets the plain broker know that the client lives, whatever the client says to the other.
-    fn live(&mut self, kind: Kind) {
-        if self.plain.stage != PlainStage::Running {
-            return;
-        }
-        let quarter = u64::from(self.plain.keep_alive).saturating_mul(250);
-        let since = self.now.zip(self.plain.heard).map(|(now, heard)| now.saturating_sub(heard));
-        let due = quarter > 0 && since.is_none_or(|since| since >= quarter);
-        if due || kind == Kind::Pingreq {
-            self.to_plain.put(&PINGREQ);
-            self.plain.heard = self.now;
-        }
-    }
-
     fn leave(&mut self, client: &mut Client, frame: &Frame<'_>) {
         // who leaves in good order has heard of what was acknowledged
         client.sent.forget_done(|gone| self.forget(Some(gone)));
@@ -488,20 +435,6 @@ impl Session {
         }
         self.to_client.put(frame.bytes);
         Ok(())
-    }
-
-    fn take_from_plain(&mut self, client: &mut Client, frame: &Frame<'_>) -> Result<Flow, Ended> {
-        match frame.kind {
-            Kind::Connack => self.plain_connack(client, frame)?,
-            Kind::Puback | Kind::Pubrec | Kind::Pubcomp => {
-                self.broker_acknowledges(client, Side::Plain, frame)?;
-            }
-            // it closes behind DISCONNECT
-            Kind::Pingresp | Kind::Disconnect => {}
-            // nothing is subscribed there
-            _ => return Err(Ended::UnexpectedPacket(frame.kind)),
-        }
-        Ok(Flow::Done)
     }
 
     /// The number of the rule for a topic, asked for in one direction.

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::vec::Vec;
 
+use super::plain::PlainStage;
 use super::refuse::Refusal;
-use super::{ALIAS, Ended, Flow, MAX_QUEUED, PAYLOAD_IDS, PlainStage, Session, Side};
+use super::{ALIAS, Ended, Flow, MAX_QUEUED, PAYLOAD_IDS, Session, Side};
 use crate::guard::{Outgoing, Plan, QoS, Sealed};
 use crate::policy::Link;
 use crate::proxy::clients::Client;

@@ -374,6 +374,36 @@ fn plain_broker_has_to_answer_in_time() {
 }
 
 #[test]
+fn plain_link_that_says_nothing_while_something_waits_is_given_up() {
+    let mut rig = running(V4, &[]);
+    let looks = |rig: &mut Rig, times: usize| {
+        (0..times).map(|_| rig.session.look_at_plain()).collect::<Vec<_>>()
+    };
+    assert_eq!(looks(&mut rig, 9), [true; 9], "nothing waits");
+    assert!(rig.session.to_plain.ready().is_empty());
+    rig.client(&publish(V4, 2, "open/a", 1, &[], b"27"));
+    for _ in 0..9 {
+        assert_eq!(looks(&mut rig, 3), [true; 3], "it answers");
+        assert_eq!(drain(&mut rig.session.to_plain), [0xC0, 0]);
+        rig.plain(&[0xD0, 0]);
+    }
+    assert_eq!(looks(&mut rig, 4), [true, true, true, false]);
+}
+
+#[test]
+fn plain_link_that_is_slow_is_not_given_up_while_it_takes_something() {
+    let mut rig = running(V4, &[]);
+    rig.session.to_plain.put(&[0; 9]);
+    for _ in 0..9 {
+        for _ in 0..3 {
+            assert!(rig.session.look_at_plain());
+        }
+        rig.session.to_plain.wrote(1);
+        rig.session.wrote_plain();
+    }
+}
+
+#[test]
 fn rule_that_is_replaced_moves_its_messages_to_the_other_link() {
     let before = "[[rule]]\ntopics = [\"a\"]\npayload = \"sealed\"\n";
     let after = "[[rule]]\ntopics = [\"a\"]\npayload = \"sealed\"\ntransport = \"tcp\"\n";
