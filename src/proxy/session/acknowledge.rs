@@ -101,6 +101,9 @@ impl Session {
         if side == Side::Plain && !self.plain.in_flight.contains(&ack.id) {
             return Ok(());
         }
+        if side == Side::Main && frame.kind == Kind::Pubcomp && self.released.remove(&ack.id) {
+            return Ok(());
+        }
         let entry = client.sent.get_mut(ack.id).filter(|entry| match self.core.settings.links {
             Links::Both => (entry.link == Link::Tcp) == (side == Side::Plain),
             Links::Tcp | Links::Tls => true,

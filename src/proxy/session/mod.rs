@@ -132,6 +132,9 @@ pub(super) struct Session {
     deliveries: HashMap<u16, Option<Receipt>>,
     /// Messages that were refused and count as received, since version 3 cannot say so.
     refused: HashSet<u16>,
+    /// IDs that the broker was asked to release before it is given a message under them: the answer is
+    /// not the client's.
+    released: HashSet<u16>,
     /// Answers to filters that were not passed on, by packet ID of the SUBSCRIBE.
     subscriptions: HashMap<u16, Vec<Option<u8>>>,
     refused_filters: u64,
@@ -175,6 +178,7 @@ impl Session {
             down: Aliases::default(),
             deliveries: HashMap::new(),
             refused: HashSet::new(),
+            released: HashSet::new(),
             subscriptions: HashMap::new(),
             refused_filters: 0,
             resumes: false,

@@ -11,7 +11,7 @@ use crate::guard::{Outgoing, Plan, QoS, Sealed};
 use crate::policy::Link;
 use crate::proxy::clients::Client;
 use crate::proxy::meters::Direction;
-use crate::proxy::packet::{self, Draft, Frame, Publish, write_property};
+use crate::proxy::packet::{self, Draft, Frame, Kind, Publish, write_property};
 use crate::proxy::sent::{Digest, Entry, Progress};
 use crate::proxy::{InForce, row};
 
@@ -240,6 +240,10 @@ impl Session {
         for property in outgoing.properties.iter().filter(|property| sealed.keeps(property)) {
             write_property(property, &mut kept);
         }
+        if side == Side::Main && self.may_be_held(client, publish) {
+            self.released.insert(publish.id);
+            packet::acknowledge(Kind::Pubrel, publish.id, 0, self.version, self.to_main.end());
+        }
         // DUP is for the sealed bytes, which were never sent
         let mut draft = Draft {
             version: self.version,
@@ -269,6 +273,17 @@ impl Session {
             draft.properties = &with_alias;
         }
         self.write(side, &draft, payload, publish.qos)
+    }
+
+    /// Whether the broker may hold the same message as it was sealed before, which is forgotten here, and
+    /// wait for its release. Two messages under one ID are against MQTT: one broker loses the second,
+    /// another both. Released, the first arrives, too: twice rather than never.
+    fn may_be_held(&self, client: &Client, publish: &Publish<'_>) -> bool {
+        publish.qos == QoS::ExactlyOnce
+            && publish.dup()
+            && !self.clean
+            && self.resumes
+            && client.sent.get(publish.id).is_none()
     }
 
     fn write(

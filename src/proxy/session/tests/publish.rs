@@ -246,3 +246,43 @@ fn packet_of_another_version_is_no_repetition() {
     assert_ne!(publish_of(&again, Version::V5).payload, publish_of(&first, Version::V311).payload);
     assert_eq!(Peer::new(POLICY).open(&again, Version::V5).0, b"27");
 }
+
+#[test]
+fn message_of_qos_2_that_the_broker_may_hold_from_before_a_restart_is_released_first() {
+    for version in OLD_AND_NEW {
+        let mut rig = Rig::new(POLICY, version);
+        rig.connect("pump", false);
+        let mut out = rig.client(&publish(version, 12, "s/a", 5, &[], b"27")).main;
+        let message = out.split_off(4);
+        assert_eq!(out, ack(PUBREL, 5));
+        assert_eq!(Peer::new(POLICY).open(&message, version).0, b"27");
+        // the first answer is to the proxy, the others are the client's
+        assert_eq!(rig.broker(&ack(PUBCOMP, 5)), Out::default());
+        assert_eq!(rig.broker(&ack(PUBREC, 5)), Out::to_client(&ack(PUBREC, 5)));
+        assert_eq!(rig.client(&ack(PUBREL, 5)), Out::to_main(&ack(PUBREL, 5)));
+        assert_eq!(rig.broker(&ack(PUBCOMP, 5)), Out::to_client(&ack(PUBCOMP, 5)));
+    }
+}
+
+#[test]
+fn message_that_no_broker_holds_otherwise_is_not_released() {
+    let cases = [
+        ("of QoS 1", 10, "s/a", false),
+        ("without DUP", 4, "s/a", false),
+        ("in clear", 12, "c/a", false),
+        ("of a clean session", 12, "s/a", true),
+    ];
+    for (name, flags, topic, clean) in cases {
+        let mut rig = Rig::new(POLICY, Version::V311);
+        rig.connect("pump", clean);
+        let out = rig.client(&publish(Version::V311, flags, topic, 5, &[], b"27"));
+        assert_eq!(out.main[0] >> 4, 3, "{name}");
+    }
+    // one that is known is sent again as it was
+    let mut rig = Rig::new(POLICY, Version::V311);
+    rig.connect("pump", false);
+    rig.client(&publish(Version::V311, 4, "s/a", 5, &[], b"27"));
+    rig.connect("pump", false);
+    let out = rig.client(&publish(Version::V311, 12, "s/a", 5, &[], b"27"));
+    assert_eq!(out.main[0], 0x3C);
+}
