@@ -458,8 +458,9 @@ impl Relay {
     fn poll_close(&mut self, cx: &mut Context<'_>, works: bool) -> Poll<()> {
         let mut waits = false;
         for side in [Side::Main, Side::Plain] {
+            waits |= self.poll_shut(cx, side, works);
             // a broker whose answers nobody takes reads no further
-            waits |= self.poll_shut(cx, side, works) || self.poll_rest(cx, side).is_pending();
+            waits |= self.poll_rest(cx, side).is_pending();
         }
         if waits && self.listens {
             self.listens = self.poll_write(cx, Side::Client).is_ok();
@@ -493,7 +494,8 @@ impl Relay {
 
     /// Reads what a broker still says, until it has closed: for a client that listens.
     fn poll_rest(&mut self, cx: &mut Context<'_>, side: Side) -> Poll<()> {
-        while self.listens && self.leg(side).is_some_and(|leg| !leg.closed) {
+        let is_open = |leg: &Leg| !leg.closed;
+        while self.listens && self.session.takes(side) && self.leg(side).is_some_and(is_open) {
             if !self.has_room(side) {
                 let written = self.poll_write(cx, Side::Client);
                 self.listens = written.is_ok() && self.has_room(side);

@@ -191,3 +191,25 @@ fn plain_link_that_stalls_ends_its_clients_connection() {
         assert_eq!(core.meters.broker_failures.get(), 1);
     });
 }
+
+#[test]
+fn client_that_says_no_more_and_is_refused_is_let_go_at_once() {
+    run(async {
+        let broker = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let core = Arc::new(core(Links::Tcp));
+        let (mut client, relay) = relayed(&core, &CONNECT, &broker, None).await;
+        client.shutdown().await.unwrap();
+        let (mut far, _) = broker.accept().await.unwrap();
+        far.read_to_end(&mut Vec::new()).await.unwrap();
+        far.write_all(&[0x20, 2, 0, 5]).await.unwrap();
+        drop(far);
+        // time goes on where everybody waits, and nowhere else
+        tokio::time::pause();
+        let before = tokio::time::Instant::now();
+        let mut heard = Vec::new();
+        client.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, [0x20, 2, 0, 5]);
+        relay.await.unwrap();
+        assert!(before.elapsed() < LINGER);
+    });
+}
