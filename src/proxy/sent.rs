@@ -129,22 +129,27 @@ impl Sent {
         self.entries.get(&id).map(|(_, entry)| entry)
     }
 
-    /// Keeps a message in place of the one before with this ID. What has to go is given to `gone`.
-    pub(super) fn put(&mut self, id: u16, entry: Entry, mut gone: impl FnMut(Entry)) {
+    /// Keeps a message in place of the one before with this ID. What has to go is given to `gone`; how
+    /// many messages had to that are not acknowledged, to make room.
+    pub(super) fn put(&mut self, id: u16, entry: Entry, mut gone: impl FnMut(Entry)) -> u64 {
         self.remove(id).map(&mut gone);
         self.bytes = self.bytes.saturating_add(entry.packet.len());
         self.used.push_back((id, self.next));
         self.entries.insert(id, (self.next, entry));
         self.next = self.next.saturating_add(1);
+        let mut open = 0_u64;
         while self.bytes > MAX_BYTES {
-            let Some(oldest) = self.used.pop_front() else { return };
-            self.remove_use(oldest).map(&mut gone);
+            let Some(oldest) = self.used.pop_front() else { return open };
+            let Some(oldest) = self.remove_use(oldest) else { continue };
+            open = open.saturating_add((oldest.progress != Progress::Done).into());
+            gone(oldest);
         }
         // uses that do not count any more are as many as those that do
         if self.used.len() > self.entries.len().saturating_mul(2).saturating_add(16) {
             let Self { used, entries, .. } = self;
             used.retain(|(id, number)| entries.get(id).is_some_and(|(at, _)| at == number));
         }
+        open
     }
 
     pub(super) fn remove(&mut self, id: u16) -> Option<Entry> {
@@ -323,7 +328,8 @@ mod tests {
         let mut sent = Sent::default();
         let mut gone = Vec::new();
         for id in 1..=100 {
-            sent.put(id, entry(1 << 20), |entry| gone.push(entry));
+            let open = sent.put(id, entry(1 << 20), |entry| gone.push(entry));
+            assert_eq!(open, u64::from(id > 64));
         }
         assert_eq!((sent.open(), gone.len()), (64, 36));
         assert!(sent.get(36).is_none() && sent.get(37).is_some());

@@ -138,6 +138,8 @@ pub(super) struct Session {
     /// Answers to filters that were not passed on, by packet ID of the SUBSCRIBE.
     subscriptions: HashMap<u16, Vec<Option<u8>>>,
     refused_filters: u64,
+    /// How often a message had to go before it was acknowledged.
+    forgotten: u64,
     /// Whether the broker kept what the client's last connection left there.
     resumes: bool,
     /// Whether the client has closed its direction: it says no more, and may listen.
@@ -181,6 +183,7 @@ impl Session {
             released: HashSet::new(),
             subscriptions: HashMap::new(),
             refused_filters: 0,
+            forgotten: 0,
             resumes: false,
             client_closed: false,
             now: None,

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::vec::Vec;
 
+use super::connect::called;
 use super::plain::PlainStage;
 use super::refuse::Refusal;
 use super::{ALIAS, Ended, Flow, MAX_QUEUED, PAYLOAD_IDS, Session, Side};
@@ -351,7 +352,26 @@ impl Session {
                 Side::Main | Side::Client => self.to_main.wait_for(mark),
             }
         }
-        client.sent.put(id, entry, |gone| self.forget(Some(gone)));
+        let forgotten = client.sent.put(id, entry, |gone| self.forget(Some(gone)));
+        self.forgot(forgotten);
+    }
+
+    /// So many messages of the client are forgotten before they were acknowledged.
+    fn forgot(&mut self, messages: u64) {
+        if messages == 0 {
+            return;
+        }
+        self.core.clients.forgotten.add(messages);
+        self.forgotten = self.forgotten.saturating_add(1);
+        // each message that follows makes another go
+        if self.forgotten.is_power_of_two() {
+            let client_id = called(&self.client_id);
+            tracing::warn!(
+                %client_id, so_far = self.forgotten,
+                "too much of this client is not acknowledged: what it sends again of that is sealed \
+                 anew, and may arrive twice"
+            );
+        }
     }
 
     /// What was kept is not needed any more.
@@ -421,7 +441,7 @@ impl Session {
     /// A message by the plain link that passes as it is: its broker forgets it with the connection,
     /// and the client does not send it again after PUBREC. It is never stored.
     fn keep_unsealed(
-        &self,
+        &mut self,
         client: &mut Client,
         message: &Message<'_>,
         link: Link,
@@ -437,7 +457,9 @@ impl Session {
             packet,
             row: None,
         };
-        client.sent.put(message.publish.id, entry, |gone| self.forget(Some(gone)));
+        let gone = |gone| self.forget(Some(gone));
+        let forgotten = client.sent.put(message.publish.id, entry, gone);
+        self.forgot(forgotten);
     }
 
     fn count_out(&self) {

@@ -1,6 +1,7 @@
 //! Towards the broker.
 
 use super::*;
+use crate::proxy::clients;
 
 #[test]
 fn message_is_sealed_with_topic_id_and_flags_as_they_were() {
@@ -285,4 +286,20 @@ fn message_that_no_broker_holds_otherwise_is_not_released() {
     rig.connect("pump", false);
     let out = rig.client(&publish(Version::V311, 12, "s/a", 5, &[], b"27"));
     assert_eq!(out.main[0], 0x3C);
+}
+
+#[test]
+fn message_that_is_forgotten_for_another_is_counted() {
+    let mut rig = Rig::connected(POLICY, Version::V311);
+    let message = |id| publish(Version::V311, 2, "s/a", id, &[], b"27");
+    rig.client(&message(1));
+    rig.client(&message(2));
+    let client = rig.session.client.clone().unwrap();
+    // as much as is kept for a client
+    let mut long = clients::hold(&client).sent.remove(2).unwrap();
+    long.packet.resize(64 << 20, 0);
+    let forgotten = clients::hold(&client).sent.put(3, long, |_| ());
+    assert_eq!((forgotten, rig.core.clients.forgotten.get()), (1, 0), "the first is gone");
+    rig.client(&message(4));
+    assert_eq!(rig.core.clients.forgotten.get(), 1);
 }
