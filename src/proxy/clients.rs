@@ -228,7 +228,7 @@ struct Known {
     /// What a store held, of clients that did not come yet.
     stored: HashMap<String, Stored>,
     keeper: Option<Arc<Keeper>>,
-    /// Counts connections, to tell which was last.
+    /// Counts connections and their ends, to tell which was last.
     clock: u64,
 }
 
@@ -242,9 +242,21 @@ impl Clients {
         clients
     }
 
-    /// A client that has messages open has left: what is kept for all that are away is within its
-    /// bound then.
-    pub(super) fn bound(&self) {
+    /// A client has left that may have messages open: what is kept for all that are away is within
+    /// its bound then, and it is the last of them.
+    pub(super) fn left(&self, client_id: &str) {
+        {
+            let mut known = lock(&self.known);
+            known.clock = known.clock.saturating_add(1);
+            let clock = known.clock;
+            if let Some((_, last)) = known.named.get_mut(client_id) {
+                *last = clock;
+            }
+        }
+        self.bound();
+    }
+
+    fn bound(&self) {
         self.forgotten.add(lock(&self.known).bound(self.max_away));
     }
 

@@ -9,6 +9,7 @@ use core::future::poll_fn;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
 use std::io;
+use std::string::String;
 use std::sync::Arc;
 use std::time::Instant;
 use std::vec;
@@ -162,10 +163,10 @@ impl Relay {
         // an end that takes nothing is left behind
         let _ = timeout(LINGER, self.close()).await;
         let Self { core, session, .. } = self;
-        let keeps = session.keeps();
+        let left = session.keeps().then(|| String::from(session.client_id()));
         drop(session);
-        if keeps {
-            core.clients.bound();
+        if let Some(client_id) = left {
+            core.clients.left(&client_id);
         }
     }
 

@@ -89,6 +89,18 @@ fn messages_of_clients_that_left_first_are_forgotten_and_counted() {
 }
 
 #[test]
+fn client_that_came_first_and_left_last_keeps_its_messages() {
+    let mut clients = Clients::default();
+    let first = with_two(&clients, "first");
+    drop(with_two(&clients, "second"));
+    drop(first);
+    clients.max_away = 30;
+    clients.left("first");
+    assert_eq!(kept(&clients, "first"), [1, 2]);
+    assert_eq!(kept(&clients, "second"), [2]);
+}
+
+#[test]
 fn messages_that_are_forgotten_leave_the_store_and_come_before_those_of_later_clients() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
