@@ -331,7 +331,9 @@ impl Known {
     /// Adds a client. How many open messages of another are forgotten for it.
     fn insert(&mut self, client_id: &str, client: &Shared) -> u64 {
         self.named.insert(client_id.into(), (Arc::clone(client), self.clock));
-        if self.named.len() <= MAX_KEPT || self.named.values().filter(is_away).count() <= MAX_KEPT {
+        if self.named.len() <= MAX_KEPT
+            || self.named.values().filter(|one| is_away(one)).count() <= MAX_KEPT
+        {
             return 0;
         }
         let away = self.named.iter().filter(|(_, entry)| is_away(entry));
@@ -392,7 +394,7 @@ impl Known {
 }
 
 /// Whether no connection holds a client.
-fn is_away((client, _): &&(Shared, u64)) -> bool {
+fn is_away((client, _): &(Shared, u64)) -> bool {
     Arc::strong_count(client) == 1
 }
 
