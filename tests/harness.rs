@@ -77,6 +77,14 @@ fn stopped_broker_takes_no_connection_and_restarts_on_its_ports() {
 }
 
 #[test]
+fn broker_stops_however_soon_it_is_told_to() {
+    let certs = Certs::new();
+    for _ in 0..10 {
+        Mosquitto::start(&Setup::new(&certs.good)).stop();
+    }
+}
+
+#[test]
 fn retained_message_outlives_the_broker_with_persistence_only() {
     let certs = Certs::new();
     for (persistence, expected) in [(true, &b"retained"[..]), (false, b"fresh")] {

@@ -206,6 +206,11 @@ impl Mosquitto {
                 || TcpStream::connect(address).is_ok(),
             );
         }
+        // The system takes connections for it earlier. Before its main loop has begun, and behind
+        // "running", Mosquitto would forget a signal to stop.
+        let port = format!(" on port {}.", self.tcp);
+        let is_taken = |line: &str| line.contains("New connection from ") && line.ends_with(&port);
+        wait_until("the broker's first turn", || self.log(), || since().lines().any(is_taken));
         true
     }
 
