@@ -4,17 +4,15 @@
 
 mod support;
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use regex::Regex;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use support::certs::Certs;
 use support::mosquitto::{Mosquitto, Setup};
@@ -31,12 +29,13 @@ struct Terminal {
 
 impl Terminal {
     fn new() -> Self {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        // or it would become that of the test program, if that leads a session, and end it with
+        // itself; and programs of other tests would keep it open
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let ours = openpt(flags).unwrap();
         grantpt(&ours).unwrap();
         unlockpt(&ours).unwrap();
-        let name = ptsname(&ours, Vec::new()).unwrap();
-        let path = Path::new(OsStr::from_bytes(name.as_bytes()));
-        let other_end = File::options().read(true).write(true).open(path).unwrap();
+        let other_end = File::from(ioctl_tiocgptpeer(&ours, flags).unwrap());
         let printed = Arc::<Mutex<Vec<u8>>>::default();
         let (keys, kept) = (File::from(ours), Arc::clone(&printed));
         let mut ours = keys.try_clone().unwrap();
