@@ -381,6 +381,10 @@ async fn at_both_brokers(program: Program) {
     // one program at a time: with 8 MiB each, a busy machine is too slow for rumqttc's time limit
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = TURN.lock().await;
+    if let Program::Paho | Program::MqttJs = program {
+        // before any time runs: it may have to install them
+        target();
+    }
     let certs = Certs::new();
     let mosquitto = Mosquitto::start(&Setup::new(&certs.good));
     let embedded = broker::start().await.unwrap();
