@@ -192,7 +192,8 @@ async fn keys_change_at_the_dates_of_a_snapshot() {
     let (memory, mut authority) = (Memory::with_first(), Authority::new());
     let running = Running::start(&memory, vec![], vec![]);
     let _task = UpdatesTask::start(&running.updates, &Handle::current());
-    let soon = now().unwrap() / 1_000 + 1;
+    // at least two seconds from now: not before the update is in force
+    let soon = now().unwrap() / 1_000 + 3;
     let entry = |number| Entry::new(grant(number)).unwrap();
     let entries = vec![
         entry(1).with_state(KeyState::Retiring).between(None, Some(soon)),
