@@ -13,6 +13,9 @@ use crate::keyring::Keyring;
 use crate::policy::Policy;
 use crate::store::{FilesError, read_files};
 
+/// So often files that change while they are read are read again in one look.
+const AGAIN: usize = 3;
+
 impl<V> AsyncClient<V> {
     /// Takes up a policy file and a key file now, and whenever one of them has changed since the last
     /// look, as [`reload`](Self::reload) does: both or none. [`Event::Reloaded`] tells that they are in
@@ -74,10 +77,25 @@ impl Files {
         &self,
         before: Option<[Stamp; 2]>,
     ) -> ([Stamp; 2], Option<Result<(Policy, Keyring), FilesError>>) {
-        // before they are read: what changes meanwhile is read at the next look
-        let now = [Stamp::of(&self.policy), Stamp::of(&self.keys)];
-        let read = (before != Some(now)).then(|| read_files(&self.policy, &self.keys));
-        (now, read)
+        // before they are read: what changes meanwhile is read again
+        let mut now = self.stamps();
+        if before == Some(now) {
+            return (now, None);
+        }
+        let mut read = read_files(&self.policy, &self.keys);
+        // at once, or the same would be told twice; what changes on and on, at the next look
+        for _ in 0..AGAIN {
+            let after = self.stamps();
+            if after == now {
+                break;
+            }
+            (now, read) = (after, read_files(&self.policy, &self.keys));
+        }
+        (now, Some(read))
+    }
+
+    fn stamps(&self) -> [Stamp; 2] {
+        [Stamp::of(&self.policy), Stamp::of(&self.keys)]
     }
 }
 
@@ -203,6 +221,31 @@ mod tests {
         assert!(watched.publishes_to("a/1"));
         watched.replace(&rule("#", "sealed"));
         assert_eq!(watched.told().await, None);
+    }
+
+    /// A pipe is read when the test lets it, and by then another file has its name.
+    #[cfg(unix)]
+    #[test]
+    fn file_that_is_replaced_while_it_is_read_is_told_once() {
+        use std::io::Write as _;
+
+        let folder = tempfile::tempdir().unwrap();
+        let [policy, keys, other] =
+            ["policy.toml", "keys.toml", "other"].map(|name| folder.path().join(name));
+        write_new(&keys, &KeyFile::generate("test", &mut getrandom::SysRng).unwrap()).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&policy).status();
+        assert!(made.unwrap().success());
+        let files = Arc::new(Files { policy: policy.clone(), keys });
+        let looks = Arc::clone(&files);
+        let looking = std::thread::spawn(move || looks.look(None));
+        let mut pipe = fs::File::options().write(true).open(&policy).unwrap();
+        fs::write(&other, rule("a/#", "sealed")).unwrap();
+        fs::rename(other, policy).unwrap();
+        pipe.write_all(b"nonsense").unwrap();
+        drop(pipe);
+        let (seen, read) = looking.join().unwrap();
+        assert!(read.unwrap().is_ok(), "what was replaced is told");
+        assert!(files.look(Some(seen)).1.is_none(), "the same is told again");
     }
 
     /// As the message asks for.
