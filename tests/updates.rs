@@ -586,7 +586,8 @@ async fn broker_that_wants_a_password_is_found_again_after_another_stood_in_its_
         let options = rumqttc_v4::ClientOptions::new()
             .tls(mqtt, &tls)
             .reconnect_pause(Duration::from_millis(20), Duration::from_millis(20))
-            .require_peer_auth(device())
+            // it may be back before the authority is, and is to ask again soon
+            .require_peer_auth(device().patience(Duration::from_secs(1)))
             .key_updates(updates(&path, "device-7"));
         let policy = Policy::new(vec![Rule::sealed(["#"]).build().unwrap()]);
         let guard = Guard::new(policy, Keyring::default(), Links::Tls).unwrap();
