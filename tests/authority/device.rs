@@ -30,6 +30,8 @@ pub(crate) struct Device {
     /// It was revoked, and goes on with the keys that it had.
     pub(crate) defiant: bool,
     peer: Peer,
+    /// It has asked, and had no answer that it took.
+    asked: bool,
     pub(crate) receiver: Receiver,
     pub(crate) snapshot: Option<Snapshot>,
     tx: GuardTx,
@@ -63,6 +65,7 @@ impl Device {
             online: true,
             defiant: false,
             peer: Peer::new(file.peer_key().unwrap(), &names),
+            asked: false,
             receiver: file.updates(None).unwrap(),
             snapshot: None,
             tx,
@@ -78,7 +81,13 @@ impl Device {
     pub(crate) fn ask(&mut self) -> (String, Vec<u8>) {
         let mut m1 = vec![];
         self.peer.start(now(), &mut getrandom::SysRng, &[self.id.as_bytes()], &mut m1).unwrap();
+        self.asked = true;
         (self.request.clone(), m1)
+    }
+
+    /// The challenge of another run, if the answer to the last one did not come in its time.
+    pub(crate) fn ask_again(&mut self) -> Option<(String, Vec<u8>)> {
+        (self.asked && !self.peer.is_running(now())).then(|| self.ask())
     }
 
     /// An answer to a run: the confirmation, and what waited for it.
@@ -86,6 +95,7 @@ impl Device {
         let mut m3 = vec![];
         let record = Record { topic, bytes, now: now() };
         let run = self.peer.receive(&record, Hop::Plain, &mut m3).ok()?;
+        self.asked = false;
         self.receiver.attested(&run).unwrap();
         let waiting = self.update.take();
         let mut reaction = waiting.map(|bytes| self.update(&bytes, true)).unwrap_or_default();

@@ -301,6 +301,9 @@ fn revocation_knows_of_a_generation_that_is_drawn_meanwhile() {
 async fn flood_of_forged_and_repeated_challenges_keeps_nobody_out() {
     const FLOOD: usize = 10_000;
     let mut site = started(20).await;
+    // what is seen later is not of the first runs
+    let is_stored = |site: &mut Site| site.progress().iter().all(|(_, progress)| progress.seen > 0);
+    site.until("the first runs in the ledger", is_stored).await;
     let before = resident(site.authority_id());
     let (topic, genuine) = site.devices[0].ask();
     for number in 0..FLOOD {

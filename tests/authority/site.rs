@@ -139,6 +139,17 @@ impl Site {
         }
     }
 
+    /// So does every device, again, whose run went unanswered: on a slow machine, for instance.
+    fn ask_again(&mut self) {
+        for number in 0..self.devices.len() {
+            if self.speaks(number)
+                && let Some(message) = self.devices[number].ask_again()
+            {
+                self.publish(number, message);
+            }
+        }
+    }
+
     /// A device speaks by its gateway.
     pub(crate) fn publish(&self, number: usize, (topic, payload): (String, Vec<u8>)) {
         let gateway = &self.gateways[number % GATEWAYS];
@@ -181,6 +192,7 @@ impl Site {
             let (pending, said) = (self.pending.len(), self.said());
             let said = &said[said.len().saturating_sub(2_000)..];
             assert!(start.elapsed() < DEADLINE, "{what}: {pending} are not opened\n{said}");
+            self.ask_again();
             let next = tokio::time::timeout(Duration::from_millis(50), self.heard.recv()).await;
             let Ok(message) = next else { continue };
             let (gateway, publish) = message.unwrap();
