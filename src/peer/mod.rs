@@ -67,6 +67,8 @@ mod channel;
 mod device;
 mod key;
 mod name;
+#[cfg(any(feature = "serde", feature = "tls"))]
+mod pin;
 mod seen;
 
 pub use attestation::{Attestation, SpkiHash};
@@ -76,6 +78,8 @@ pub use channel::{Channel, PeerSession};
 pub use device::{AnswerError, Authenticated, Device, Hop};
 pub use key::{PeerKey, Proof};
 pub use name::{BrokerName, MAX_BROKER_LEN, MAX_ID_LEN, NameError, PeerId};
+#[cfg(any(feature = "serde", feature = "tls"))]
+pub(crate) use pin::{parse_pin, pin_text};
 
 use crate::topic::TopicName;
 

@@ -3,7 +3,6 @@
 use core::error::Error;
 use core::fmt;
 use core::str::FromStr;
-use std::string::String;
 
 use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
@@ -11,15 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::fault::CertFault;
 use super::form;
-
-/// Stands before the base64 of a pin (RFC 7469, appendix B, and many programs).
-const PREFIX: &str = "sha256/";
-
-/// The length of SHA-256 in bytes (FIPS 180-4).
-const HASH_LEN: usize = 32;
-
-/// The standard alphabet (RFC 4648, section 4).
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+use crate::peer::{SpkiHash, parse_pin, pin_text};
 
 /// A public key that a server may have: the SHA-256 of its `SubjectPublicKeyInfo` (RFC 7469,
 /// section 2.4).
@@ -43,7 +34,7 @@ const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 ///     openssl pkey -pubin -outform DER | openssl dgst -sha256
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SpkiPin([u8; HASH_LEN]);
+pub struct SpkiPin(SpkiHash);
 
 impl SpkiPin {
     /// Reads `sha256/` and 44 characters of base64, or 64 hexadecimal digits of either case.
@@ -52,11 +43,7 @@ impl SpkiPin {
     ///
     /// [`SpkiPinError::Text`]: it is neither
     pub fn parse(text: &str) -> Result<Self, SpkiPinError> {
-        let hash = match text.strip_prefix(PREFIX) {
-            Some(base64) => from_base64(base64),
-            None => from_hex(text),
-        };
-        hash.map(Self).ok_or(SpkiPinError::Text)
+        parse_pin(text).map(Self).ok_or(SpkiPinError::Text)
     }
 
     /// Returns the pin of the key in a certificate, in PEM or DER.
@@ -76,13 +63,13 @@ impl SpkiPin {
 
     /// Of this hash.
     #[cfg(feature = "rumqttc")]
-    pub(crate) const fn from_bytes(hash: [u8; HASH_LEN]) -> Self {
+    pub(crate) const fn from_bytes(hash: SpkiHash) -> Self {
         Self(hash)
     }
 
     /// The hash, as an authority vouches for it.
     #[must_use]
-    pub const fn to_bytes(self) -> [u8; HASH_LEN] {
+    pub const fn to_bytes(self) -> SpkiHash {
         self.0
     }
 
@@ -103,7 +90,7 @@ impl FromStr for SpkiPin {
 
 impl fmt::Display for SpkiPin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{}", to_base64(&self.0))
+        f.write_str(&pin_text(&self.0))
     }
 }
 
@@ -182,50 +169,3 @@ impl fmt::Display for PinMismatch {
 }
 
 impl Error for PinMismatch {}
-
-// 43 digits and one `=`: 30 bytes, and 2 more with 2 bits that must be zero.
-fn from_base64(text: &str) -> Option<[u8; HASH_LEN]> {
-    let digits = text.strip_suffix('=').filter(|digits| digits.len() == 43)?;
-    let mut values = [0; 44]; // the `=` as a zero
-    for (value, digit) in values.iter_mut().zip(digits.bytes()) {
-        *value = BASE64.iter().zip(0_u32..).find(|(own, _)| **own == digit)?.1;
-    }
-    let mut bytes = [0; HASH_LEN + 1];
-    for (group, quad) in bytes.chunks_exact_mut(3).zip(values.chunks_exact(4)) {
-        let bits = quad.iter().fold(0, |bits, value| bits << 6 | value);
-        let [_, octets @ ..] = bits.to_be_bytes();
-        group.copy_from_slice(&octets);
-    }
-    let [hash @ .., 0] = bytes else {
-        return None;
-    };
-    Some(hash)
-}
-
-fn to_base64(hash: &[u8; HASH_LEN]) -> String {
-    let mut text = String::with_capacity(44);
-    for group in hash.chunks(3) {
-        let octet = |at| group.get(at).copied().unwrap_or_default();
-        let bits = u32::from_be_bytes([0, octet(0), octet(1), octet(2)]);
-        for shift in [18, 12, 6, 0].into_iter().take(group.len().saturating_add(1)) {
-            let value = usize::try_from(bits >> shift & 0x3f).unwrap_or_default();
-            text.extend(BASE64.get(value).copied().map(char::from));
-        }
-    }
-    text.push('=');
-    text
-}
-
-fn from_hex(text: &str) -> Option<[u8; HASH_LEN]> {
-    if text.len() != 64 {
-        return None;
-    }
-    let mut hash = [0; HASH_LEN];
-    for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digits = pair
-            .iter()
-            .try_fold(0, |bits, digit| Some(bits << 4 | char::from(*digit).to_digit(16)?))?;
-        *byte = u8::try_from(digits).ok()?;
-    }
-    Some(hash)
-}
