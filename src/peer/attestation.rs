@@ -10,6 +10,10 @@ pub type SpkiHash = [u8; 32];
 /// Entries of the map: pins, serial, time (SPEC §9, attest).
 const ENTRIES: u64 = 3;
 
+/// The most pins of which an attestation, which has at most 65,535 bytes (SPEC §9, m2), speaks:
+/// each takes 34, and all the rest at most 25.
+pub const MAX_PINS: usize = 1_926;
+
 /// What the authority says: which TLS keys the broker has, how new the device's keys should be,
 /// and what time it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,4 +70,16 @@ pub(crate) fn write(pins: &[SpkiHash], serial: u64, time: u64) -> Vec<u8> {
         cbor::head(UNSIGNED, value, &mut put);
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attestation_has_room_for_the_most_pins_and_no_more() {
+        let len = |pins| write(&alloc::vec![[0xFF; 32]; pins], u64::MAX, u64::MAX).len();
+        let most = usize::from(u16::MAX);
+        assert!(len(MAX_PINS) <= most && len(MAX_PINS + 1) > most);
+    }
 }

@@ -71,7 +71,7 @@ mod name;
 mod pin;
 mod seen;
 
-pub use attestation::{Attestation, SpkiHash};
+pub use attestation::{Attestation, MAX_PINS, SpkiHash};
 pub(crate) use attestation::{read_pins, write_pins};
 pub use authority::{AcceptedRun, Action, Authority, Enrolled, RequestError};
 pub use channel::{Channel, PeerSession};

@@ -8,6 +8,8 @@
 //! prefix = "acme"                      # its updates come on acme/keys/pump-7
 //! request = "acme/auth/req"            # where the authority is asked
 //! response = "acme/auth/pump-7/res"    # where it answers
+//! pins = ["sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="]
+//!                                      # TLS keys that its broker may have; may be left out
 //! key = "3q2+78r+ur7erb7vyv66vt6tvu/K/rq+3q2+78r+ur4="
 //!                                      # the pairwise key: base64 with padding, 32 bytes
 //! ```
@@ -26,13 +28,16 @@ pub use error::{DeviceFault, DeviceFileError};
 use super::key_file::{self, ENCODED_LEN, KeyFault, WriteKeyFileError, quoted};
 use super::position::Located;
 use super::section::{Section, Slip, document};
-use crate::peer::{BrokerName, NameError, Names, PeerId, PeerKey};
+use crate::peer::{
+    BrokerName, MAX_PINS, NameError, Names, PeerId, PeerKey, SpkiHash, parse_pin, pin_text,
+};
 use crate::schedule::{RealmError, check_realm};
 use crate::secret::SharedKey;
 use crate::topic::{TopicError, TopicName};
 use crate::update::{Receiver, Topics};
 
-const KEYS: &[&str] = &["realm", "device", "authority", "prefix", "request", "response", "key"];
+const KEYS: &[&str] =
+    &["realm", "device", "authority", "prefix", "request", "response", "pins", "key"];
 const HEAD: &str =
     "# Whoever can read this file is the device: keep it to its owner (mode 0600).\n";
 
@@ -64,6 +69,7 @@ pub struct DeviceFile {
     prefix: String,
     request: String,
     response: String,
+    pins: Vec<SpkiHash>,
     key: SharedKey,
 }
 
@@ -87,8 +93,25 @@ impl DeviceFile {
             prefix: settings.prefix().into(),
             request: settings.request(),
             response: settings.response(device),
+            pins: Vec::new(),
             key,
         })
+    }
+
+    /// With the TLS keys that the device's broker may have, by
+    /// [`SpkiPin::to_bytes`](crate::tls::SpkiPin::to_bytes), in the place of those before. A device
+    /// connects to a broker with one of them without a probe, which may so refuse clients without a
+    /// password.
+    ///
+    /// # Errors
+    /// [`DeviceFault::TooManyPins`].
+    // SPEC §9, "needs the pin in the grant"
+    pub fn with_pins(mut self, pins: Vec<SpkiHash>) -> Result<Self, DeviceFault> {
+        if pins.len() > MAX_PINS {
+            return Err(DeviceFault::TooManyPins);
+        }
+        self.pins = pins;
+        Ok(self)
     }
 
     /// The file that `text` is. `text` is wiped and empty afterwards, whatever the outcome.
@@ -130,8 +153,8 @@ impl DeviceFile {
         let mut buffer = Zeroizing::new([0; ENCODED_LEN]);
         // the buffer has exactly the length that a key needs
         let key = Base64::encode(self.key.expose(), &mut *buffer).unwrap_or_default();
-        let settings: Vec<String> = self.texts().map(|(name, text)| line(name, text)).collect();
-        let settings = settings.concat();
+        let settings = self.texts().map(|(name, text)| line(name, text));
+        let settings: String = settings.chain([pins_line(&self.pins)]).collect();
         let len = [HEAD, &settings, "key = \"\"\n", key].map(str::len).iter().sum();
         // room for all of it, so that no copy stays behind
         let mut text = Zeroizing::new(String::with_capacity(len));
@@ -183,6 +206,13 @@ impl DeviceFile {
         &self.response
     }
 
+    /// The TLS keys that the device's broker may have, for `client::PeerAuth::pins`; none, if the
+    /// authority is to be asked for them.
+    #[must_use]
+    pub fn pins(&self) -> &[SpkiHash] {
+        &self.pins
+    }
+
     /// The key that the device and its authority share, for `client::KeyUpdates`.
     #[must_use]
     pub const fn key(&self) -> &SharedKey {
@@ -228,6 +258,15 @@ fn line(name: &str, text: &str) -> String {
     format!("{name} = {}\n", quoted(text))
 }
 
+/// The line of pins, if there are any.
+fn pins_line(pins: &[SpkiHash]) -> String {
+    if pins.is_empty() {
+        return String::new();
+    }
+    let pins: Vec<String> = pins.iter().map(|pin| quoted(&pin_text(pin))).collect();
+    format!("pins = [{}]\n", pins.join(", "))
+}
+
 impl fmt::Debug for DeviceFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeviceFile")
@@ -257,10 +296,11 @@ fn from_text(text: &str) -> Parsed<DeviceFile> {
     })?;
     let request = text_of(section, "request", topic)?;
     let response = text_of(section, "response", topic)?;
+    let pins = pins_of(section)?;
     let mut key = key_file::key(section)
         .map_err(|fault| Located::new(fault.at, DeviceFault::Setting(fault.what)))?;
     let key = SharedKey::take(&mut key);
-    Ok(DeviceFile { realm, device, authority, prefix, request, response, key })
+    Ok(DeviceFile { realm, device, authority, prefix, request, response, pins, key })
 }
 
 fn setting(slip: Located<Slip<'_>>) -> Located<DeviceFault> {
@@ -278,6 +318,19 @@ fn text_of(
     let text = found.text().map_err(setting)?;
     check(text).map_err(|fault| Located::new(found.at, fault))?;
     Ok(text.into())
+}
+
+/// The pins, if the section names any.
+fn pins_of(section: Section<'_>) -> Parsed<Vec<SpkiHash>> {
+    let Some(found) = section.get("pins") else { return Ok(Vec::new()) };
+    let texts = found.texts().map_err(setting)?;
+    if let Some(first) = texts.get(MAX_PINS) {
+        return Err(Located::new(first.at, DeviceFault::TooManyPins));
+    }
+    let pin = |text: &Located<&str>| {
+        parse_pin(text.what).ok_or_else(|| Located::new(text.at, DeviceFault::Pin))
+    };
+    texts.iter().map(pin).collect()
 }
 
 fn id(text: &str) -> Result<(), DeviceFault> {

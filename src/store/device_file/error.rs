@@ -3,7 +3,7 @@
 use core::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::peer::NameError;
+use crate::peer::{MAX_PINS, NameError};
 use crate::store::key_file::{KeyFault, KeyFileError};
 use crate::store::position::{Located, Position};
 use crate::topic::TopicError;
@@ -58,6 +58,10 @@ pub enum DeviceFault {
     Id(NameError),
     /// A topic, or the prefix of topics, is none.
     Topic(TopicError),
+    /// A pin is neither `sha256/` with 44 characters of base64 nor 64 hexadecimal digits.
+    Pin,
+    /// There are more than [`MAX_PINS`] pins.
+    TooManyPins,
 }
 
 impl fmt::Display for DeviceFault {
@@ -66,6 +70,13 @@ impl fmt::Display for DeviceFault {
             Self::Setting(fault) => fault.fmt(f),
             Self::Id(error) => error.fmt(f),
             Self::Topic(error) => error.fmt(f),
+            Self::Pin => f.write_str(
+                "this is no pin: write sha256/ and 44 characters of base64, or 64 hexadecimal \
+                 digits",
+            ),
+            Self::TooManyPins => {
+                write!(f, "a broker has at most {MAX_PINS} pins: leave out those of old keys")
+            }
         }
     }
 }

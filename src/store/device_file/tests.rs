@@ -5,6 +5,8 @@ use std::vec;
 use super::*;
 
 const KEY: &str = "3q2+78r+ur7erb7vyv66vt6tvu/K/rq+3q2+78r+ur4=";
+/// Of 32 bytes of 1.
+const PIN: &str = "sha256/AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 
 fn text() -> String {
     format!(
@@ -12,6 +14,12 @@ fn text() -> String {
          prefix = \"acme\"\nrequest = \"acme/auth/req\"\nresponse = \"acme/auth/pump-7/res\"\n\
          key = \"{KEY}\"\n"
     )
+}
+
+/// The same with pins: one in each form.
+fn pinned() -> String {
+    let pins = format!("pins = [\"{PIN}\", \"{}\"]\nkey = ", "fF".repeat(32));
+    text().replace("key = ", &pins)
 }
 
 fn complaint(text: &str) -> String {
@@ -28,6 +36,37 @@ fn file_is_read_as_it_was_written() {
     let again = DeviceFile::read(&path).unwrap();
     assert_eq!(again.texts().collect::<Vec<_>>(), file.texts().collect::<Vec<_>>());
     assert_eq!(again.key.expose(), file.key.expose());
+}
+
+#[test]
+fn pins_are_read_in_both_forms_and_written_in_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("pump-7.toml");
+    let file = DeviceFile::parse(&mut pinned()).unwrap();
+    assert_eq!(file.pins(), [[1; 32], [0xFF; 32]]);
+    file.write_new(&path).unwrap();
+    let written = pinned().replace(&"fF".repeat(32), &format!("sha256/{}8=", "/".repeat(42)));
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{HEAD}{written}"));
+    assert_eq!(DeviceFile::read(&path).unwrap().pins(), file.pins());
+}
+
+#[test]
+fn file_without_pins_has_none_and_so_has_one_with_an_empty_list() {
+    for mut text in [text(), text() + "pins = []\n"] {
+        assert!(DeviceFile::parse(&mut text).unwrap().pins().is_empty());
+    }
+}
+
+#[test]
+fn pins_are_as_many_as_an_authority_can_vouch_for() {
+    let list = |number| format!("{}pins = [{}]", text(), format!("\"{PIN}\",").repeat(number));
+    let file = DeviceFile::parse(&mut list(MAX_PINS)).unwrap();
+    assert_eq!(file.pins().len(), MAX_PINS);
+    let many = complaint(&list(MAX_PINS + 1));
+    let text = "a broker has at most 1926 pins: leave out those of old keys";
+    assert_eq!(many, format!("8:{}: {text}", 9 + MAX_PINS * (PIN.len() + 3)));
+    let again = file.with_pins(vec![[1; 32]; MAX_PINS + 1]);
+    assert_eq!(again.unwrap_err(), DeviceFault::TooManyPins);
 }
 
 #[test]
@@ -78,6 +117,25 @@ fn every_setting_is_needed_and_checked_where_it_stands() {
             text().replace(KEY, "AAAA"),
             "7:7: a key has 32 bytes, this one has 3: check that it is whole",
         ),
+        (
+            pinned().replace(PIN, &PIN[..50]),
+            "7:9: this is no pin: write sha256/ and 44 characters of base64, or 64 hexadecimal \
+             digits",
+        ),
+        (
+            pinned().replace("fF\"", "fG\""),
+            "7:64: this is no pin: write sha256/ and 44 characters of base64, or 64 hexadecimal \
+             digits",
+        ),
+        (
+            pinned().replace(&format!("\"{PIN}\""), "7"),
+            "7:9: pins has the wrong type: write a list of texts, as in [\"…\", \"…\"]",
+        ),
+        (
+            text() + &format!("pins = \"{PIN}\""),
+            "8:8: pins has the wrong type: write a list of texts, as in [\"…\", \"…\"]",
+        ),
+        (text() + "pin = []", "8:1: unknown key: did you mean \"pins\"?"),
     ] {
         assert_eq!(complaint(&slip), expected);
     }
@@ -85,7 +143,7 @@ fn every_setting_is_needed_and_checked_where_it_stands() {
 
 #[test]
 fn no_complaint_shows_a_part_of_the_key() {
-    let text = text();
+    let text = pinned();
     for (at, c) in text.char_indices() {
         let (before, behind) = text.split_at(at);
         let rest = &behind[c.len_utf8()..];
