@@ -1,5 +1,5 @@
 //! Peer authentication of a running client, against real brokers and those who pass for them.
-#![cfg(all(unix, feature = "rumqttc", feature = "tls"))]
+#![cfg(all(unix, feature = "rumqttc", feature = "tls", feature = "serde"))]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,19 +17,21 @@ use std::sync::Arc;
 use mqtt_seal::client::{Event, EventLoop, PeerFault};
 use mqtt_seal::guard::{Guard, QoS};
 use mqtt_seal::keyring::{Grant, Keyring};
-use mqtt_seal::peer::{PeerId, PeerKey};
+use mqtt_seal::peer::{Names, PeerId, PeerKey};
 use mqtt_seal::policy::{Links, Policy, Rule};
 use mqtt_seal::rumqttc_v4::{CertificateFault, ClientError, ConfigError, LinkError, PeerAuth};
 use mqtt_seal::secret::SharedKey;
+use mqtt_seal::store::device_file::DeviceFile;
 use mqtt_seal::tls::{SpkiPin, TlsConfig, TlsConfigBuilder, TlsVersions};
 use mqtt_seal::topic::{TopicError, TopicName};
 use mqtt_seal::{rumqttc_v4, rumqttc_v5};
 use sha2::{Digest, Sha256};
 use support::authority::{AuthorityLoop, device};
 use support::certs::{Certs, ServerFiles};
-use support::mosquitto::{Mosquitto, Setup};
+use support::mosquitto::{Mosquitto, Setup, write_password};
 use support::relay::Relay;
 use support::{DEADLINE, contains};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -55,13 +57,21 @@ fn by_peer() -> TlsConfigBuilder {
 
 /// With everything that a stranger must not see.
 fn over_tls(port: u16, tls: &TlsConfigBuilder) -> (rumqttc_v4::AsyncClient, EventLoop) {
+    over_tls_as(device(), port, tls)
+}
+
+fn over_tls_as(
+    device: PeerAuth,
+    port: u16,
+    tls: &TlsConfigBuilder,
+) -> (rumqttc_v4::AsyncClient, EventLoop) {
     let mut mqtt = rumqttc::MqttOptions::new(CLIENT_ID, "localhost", port);
     let will = rumqttc::LastWill::new(TOPIC, "gone", rumqttc::QoS::AtLeastOnce, false);
     mqtt.set_credentials(USER, "real-password").set_last_will(will);
     let pause = Duration::from_millis(20);
     let options = rumqttc_v4::ClientOptions::new()
         .reconnect_pause(pause, pause)
-        .require_peer_auth(device())
+        .require_peer_auth(device)
         .tls(mqtt, &tls.clone().build().unwrap());
     rumqttc_v4::AsyncClient::new(guard(Links::Tls), options, 10).unwrap()
 }
@@ -439,6 +449,109 @@ async fn broker_that_refuses_strangers_needs_a_pin() {
     let (_client, mut events) = over_tls(broker.tls_port(), &by_peer());
     assert_eq!(down(&mut events).await, LinkError::Peer(PeerFault::PinNeeded));
     assert!(!broker.log().contains(USER), "{}", broker.log());
+}
+
+// -- pins in the device's file --
+
+/// A broker by TLS that lets in who knows the password, and nobody else.
+fn broker_with_password(server: &ServerFiles, folder: &TempDir) -> Mosquitto {
+    let passwords = folder.path().join("passwords");
+    write_password(&passwords, USER, "real-password");
+    Mosquitto::start(&Setup { tls_passwords: Some(&passwords), ..Setup::new(server) })
+}
+
+/// `device-7` as its file says, with this pin in it.
+fn device_of_file(pinned: &ServerFiles) -> PeerAuth {
+    let mut text = format!(
+        "realm = \"test\"\ndevice = \"device-7\"\nauthority = \"authority\"\n\
+         prefix = \"acme\"\nrequest = \"auth/req\"\nresponse = \"auth/device-7/res\"\n\
+         pins = [\"{}\"]\nkey = \"CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQk=\"\n",
+        pin(pinned)
+    );
+    let file = DeviceFile::parse(&mut text).unwrap();
+    let Names { device, authority, request, response, .. } = file.names("localhost:1").unwrap();
+    PeerAuth::new(file.peer_key().unwrap(), device, authority, request, response).pins(file.pins())
+}
+
+/// Nothing of a client stands in the log.
+fn assert_told_nothing(log: &str) {
+    for secret in [CLIENT_ID, USER, TOPIC, "Will message"] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
+}
+
+#[tokio::test]
+async fn broker_that_refuses_strangers_is_asked_for_at_once_by_the_pin_in_the_file() {
+    let (certs, folder) = (Certs::new(), TempDir::new().unwrap());
+    let broker = broker_with_password(&certs.of_other_ca, &folder);
+    let port = broker.tls_port();
+    let authority =
+        AuthorityLoop::start(broker.tcp_port(), &[(port, &[spki(&certs.of_other_ca)])]).await;
+    let device = device_of_file(&certs.of_other_ca);
+    let (_client, mut events) = over_tls_as(device, port, &by_peer());
+    wait_for(&mut events, |event| match event {
+        Event::Authenticated { .. } => Some(()),
+        Event::LinkUp { .. } => panic!("not authenticated"),
+        Event::LinkDown { error, .. } => panic!("{error}"),
+        _ => None,
+    })
+    .await;
+    up(&mut events).await;
+    let connects = connects(&broker);
+    assert_eq!(connects.len(), 1, "{connects:?}");
+    assert!(connects[0].contains(CLIENT_ID) && connects[0].contains(USER), "{connects:?}");
+    drop(authority);
+}
+
+#[tokio::test]
+async fn wrong_pin_at_a_broker_that_refuses_strangers_lets_nothing_out() {
+    let (certs, folder) = (Certs::new(), TempDir::new().unwrap());
+    let broker = broker_with_password(&certs.of_other_ca, &folder);
+    let port = broker.tls_port();
+    let _authority =
+        AuthorityLoop::start(broker.tcp_port(), &[(port, &[spki(&certs.of_other_ca)])]).await;
+    let (_client, mut events) = over_tls_as(device_of_file(&certs.good), port, &by_peer());
+    for _ in 0..2 {
+        let error = down(&mut events).await;
+        assert_eq!(error, LinkError::Certificate(CertificateFault::Pin));
+        assert_eq!(down(&mut events).await, LinkError::Peer(PeerFault::PinNeeded));
+    }
+    let log = broker.log();
+    assert!(log.contains("not authorised"), "{log}");
+    assert_told_nothing(&log);
+}
+
+#[tokio::test]
+async fn old_pin_costs_a_probe_where_strangers_are_let_in() {
+    let certs = Certs::new();
+    let broker = Mosquitto::start(&Setup::new(&certs.of_other_ca));
+    let port = broker.tls_port();
+    let _authority =
+        AuthorityLoop::start(broker.tcp_port(), &[(port, &[spki(&certs.of_other_ca)])]).await;
+    let (_client, mut events) = over_tls_as(device_of_file(&certs.good), port, &by_peer());
+    assert_eq!(down(&mut events).await, LinkError::Certificate(CertificateFault::Pin));
+    up(&mut events).await;
+    let connects = connects(&broker);
+    assert_eq!(connects.len(), 2, "{connects:?}");
+    assert!(!connects[0].contains(CLIENT_ID) && !connects[0].contains(USER), "{connects:?}");
+}
+
+#[tokio::test]
+async fn pin_that_the_authority_does_not_confirm_lets_no_message_out() {
+    let (certs, folder) = (Certs::new(), TempDir::new().unwrap());
+    let broker = broker_with_password(&certs.of_other_ca, &folder);
+    let port = broker.tls_port();
+    let _authority = AuthorityLoop::start(broker.tcp_port(), &[(port, &[spki(&certs.good)])]).await;
+    let device = device_of_file(&certs.of_other_ca);
+    let (client, mut events) = over_tls_as(device, port, &by_peer());
+    client.subscribe(TOPIC, QoS::AtLeastOnce).await.unwrap();
+    client.publish(TOPIC, QoS::AtLeastOnce, false, "payload").await.unwrap();
+    assert_eq!(down(&mut events).await, LinkError::Peer(PeerFault::BrokerNotVouched));
+    assert_eq!(down(&mut events).await, LinkError::Peer(PeerFault::PinNeeded));
+    let log = broker.log();
+    // the broker quotes topics of messages
+    assert!(log.contains("'auth/req'") && !log.contains(&format!("'{TOPIC}'")), "{log}");
+    assert!(!log.contains(&format!("{TOPIC} (QoS")), "{log}");
 }
 
 // -- configurations that would verify nothing --

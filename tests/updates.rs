@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::{env, fs, io};
 
-use mqtt_seal::client::{AsyncClient, Event, EventLoop, KeyUpdates, PeerFault};
+use mqtt_seal::client::{AsyncClient, Event, EventLoop, KeyUpdates, PeerAuth, PeerFault};
 use mqtt_seal::guard::{Guard, OpenError, QoS};
 use mqtt_seal::keyring::{Grant, Keyring};
 use mqtt_seal::peer::SpkiHash;
@@ -34,7 +34,7 @@ use support::authority::{
     AuthorityLoop, PREFIX, REALM, device, device_named, id, keys_topic, pairwise,
 };
 use support::certs::{Certs, ServerFiles};
-use support::mosquitto::{Mosquitto, Setup, mosquitto_pub};
+use support::mosquitto::{Mosquitto, Setup, mosquitto_pub, write_password};
 use tempfile::TempDir;
 use tokio::time::Instant;
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -540,35 +540,49 @@ fn connects(broker: &Mosquitto) -> (usize, usize) {
     (own.len(), others.len())
 }
 
+/// A device that the authority alone verifies its broker for.
+fn by_tls(port: u16, path: &Path, peer: PeerAuth) -> Node<rumqttc_v4::V4> {
+    let mut mqtt = rumqttc::MqttOptions::new("device-7", "localhost", port);
+    mqtt.set_credentials("device-7", "real-password");
+    let tls = TlsConfig::builder().verify_by_peer_alone().build().unwrap();
+    let options = rumqttc_v4::ClientOptions::new()
+        .tls(mqtt, &tls)
+        .reconnect_pause(Duration::from_millis(20), Duration::from_millis(20))
+        .require_peer_auth(peer)
+        .key_updates(updates(path, "device-7"));
+    let policy = Policy::new(vec![Rule::sealed(["#"]).build().unwrap()]);
+    let guard = Guard::new(policy, Keyring::default(), Links::Tls).unwrap();
+    let (client, events) = rumqttc_v4::AsyncClient::new(guard, options, 10).unwrap();
+    Node::new("device-7", client, events)
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn broker_whose_key_an_update_names_is_not_probed_and_another_is() {
+async fn broker_whose_key_is_named_is_not_probed_and_another_is() {
     let certs = Certs::new();
     let broker = Mosquitto::start(&Setup::new(&certs.of_other_ca));
     let port = broker.tls_port();
-    let right = spki(&certs.of_other_ca);
+    let (right, wrong) = (spki(&certs.of_other_ca), spki(&certs.good));
     let authority = AuthorityLoop::start(broker.tcp_port(), &[(port, &[right])]).await;
     let folder = TempDir::new().unwrap();
-    let path = folder.path().join("updates");
-    let named = |serial, pin| Snapshot::new(serial, vec![], vec![pin]).unwrap();
     let mut expected = (0, 0);
-    // what is named by one update counts from the next start on
-    for (serial, pin, probes) in [(1, right, 1), (2, spki(&certs.good), 0), (3, right, 1)] {
-        authority.publish("device-7", &named(serial, pin)).await;
-        let tls = TlsConfig::builder().verify_by_peer_alone().build().unwrap();
-        let options = rumqttc_v4::ClientOptions::new()
-            .tls(rumqttc::MqttOptions::new("device-7", "localhost", port), &tls)
-            .reconnect_pause(Duration::from_millis(20), Duration::from_millis(20))
-            .require_peer_auth(device())
-            .key_updates(updates(&path, "device-7"));
-        let policy = Policy::new(vec![Rule::sealed(["#"]).build().unwrap()]);
-        let guard = Guard::new(policy, Keyring::default(), Links::Tls).unwrap();
-        let (client, events) = rumqttc_v4::AsyncClient::new(guard, options, 10).unwrap();
-        let mut node = Node::new("device-7", client, events);
-        assert_eq!(node.updated().await, serial);
-        authority.wait_for_ack("device-7", serial);
-        drop(node);
-        expected = (expected.0 + 1, expected.1 + probes);
-        assert_eq!(connects(&broker), expected, "{}", broker.log());
+    // what is named by one update counts from the next start on, until then what the device's file
+    // names; and again where an update names none
+    let mut serial = 0;
+    for (store, own, updates) in [
+        ("a", vec![], [(vec![right], 1), (vec![wrong], 0), (vec![right], 1), (vec![], 0)]),
+        ("b", vec![right], [(vec![wrong], 0), (vec![right], 1), (vec![], 0), (vec![right], 0)]),
+    ] {
+        for (named, probes) in updates {
+            serial += 1;
+            let update = Snapshot::new(serial, vec![], named).unwrap();
+            authority.publish("device-7", &update).await;
+            let mut node = by_tls(port, &folder.path().join(store), device().pins(&own));
+            assert_eq!(node.updated().await, serial);
+            authority.wait_for_ack("device-7", serial);
+            drop(node);
+            expected = (expected.0 + 1, expected.1 + probes);
+            assert_eq!(connects(&broker), expected, "{store} {serial}: {}", broker.log());
+        }
     }
 }
 
@@ -579,21 +593,8 @@ async fn broker_that_wants_a_password_is_found_again_after_another_stood_in_its_
     let certs = Certs::new();
     let folder = TempDir::new().unwrap();
     let (path, passwords) = (folder.path().join("updates"), folder.path().join("passwords"));
-    let start = |port| {
-        let mut mqtt = rumqttc::MqttOptions::new("device-7", "localhost", port);
-        mqtt.set_credentials("device-7", "real-password");
-        let tls = TlsConfig::builder().verify_by_peer_alone().build().unwrap();
-        let options = rumqttc_v4::ClientOptions::new()
-            .tls(mqtt, &tls)
-            .reconnect_pause(Duration::from_millis(20), Duration::from_millis(20))
-            // it may be back before the authority is, and is to ask again soon
-            .require_peer_auth(device().patience(Duration::from_secs(1)))
-            .key_updates(updates(&path, "device-7"));
-        let policy = Policy::new(vec![Rule::sealed(["#"]).build().unwrap()]);
-        let guard = Guard::new(policy, Keyring::default(), Links::Tls).unwrap();
-        let (client, events) = rumqttc_v4::AsyncClient::new(guard, options, 10).unwrap();
-        Node::new("device-7", client, events)
-    };
+    // it may be back before the authority is, and is to ask again soon
+    let start = |port| by_tls(port, &path, device().patience(Duration::from_secs(1)));
     let key = spki(&certs.of_other_ca);
     // where it gets the pin
     let open = Mosquitto::start(&Setup::new(&certs.of_other_ca));
@@ -602,10 +603,7 @@ async fn broker_that_wants_a_password_is_found_again_after_another_stood_in_its_
     assert_eq!(start(open.tls_port()).updated().await, 1);
     drop((authority, open));
 
-    let made = Command::new(support::program("mosquitto_passwd"))
-        .args(["-b", "-c", passwords.to_str().unwrap(), "device-7", "real-password"])
-        .status();
-    assert!(made.unwrap().success());
+    write_password(&passwords, "device-7", "real-password");
     let tls_passwords = Some(passwords.as_path());
     let mut broker = Mosquitto::start(&Setup { tls_passwords, ..Setup::new(&certs.of_other_ca) });
     let (tcp, port) = (broker.tcp_port(), broker.tls_port());

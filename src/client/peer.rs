@@ -47,7 +47,8 @@ const PROBE_ID: usize = 11;
 /// Over TLS by a configuration of `verify_by_peer_alone` the
 /// first contact is a probe: a connection under a random client ID, without will, user name,
 /// password or certificate. The real one follows to a server with the key that was vouched for.
-/// Roots and pins of other TLS configurations are enforced beside.
+/// Where [`pins`](Self::pins) name keys of the broker, the first contact is the real one, to a server
+/// with one of them. Roots and pins of other TLS configurations are enforced beside.
 ///
 /// Over plain TCP a run proves that the authority is alive and what time it is there; somebody who
 /// passes everything on between the two is not found out.
@@ -58,6 +59,8 @@ pub struct PeerAuth {
     request: String,
     response: String,
     patience: Duration,
+    #[cfg(feature = "tls")]
+    pins: Vec<SpkiHash>,
 }
 
 impl PeerAuth {
@@ -77,7 +80,26 @@ impl PeerAuth {
             request: request.as_str().into(),
             response: response.as_str().into(),
             patience: Duration::from_millis(RUN_MS),
+            #[cfg(feature = "tls")]
+            pins: Vec::new(),
         }
+    }
+
+    /// With TLS keys that the broker may have, from the device's file, for a configuration of
+    /// `verify_by_peer_alone`: the client begins with these keys pinned and without a probe, so that
+    /// the broker may refuse clients without a password. The authority is asked on this connection as
+    /// on every other. A server with another key is probed; where that is not let in
+    /// ([`PeerFault::PinNeeded`]) or not answered, these keys are tried again, and no other is given
+    /// a password. Key updates that name any key take the place of all of these.
+    ///
+    /// The key of a server that was stolen must not be among them: whoever has it is given the user
+    /// name, the password and the will before the authority says no.
+    // SPEC §9, "needs the pin in the grant"
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn pins(mut self, pins: &[SpkiHash]) -> Self {
+        self.pins = pins.into();
+        self
     }
 
     /// How long a run waits for its answer before it is told
@@ -190,6 +212,9 @@ pub(super) struct Peer {
     /// Where the link's own clock begins.
     epoch: Instant,
     sight: Sight,
+    /// The keys that the broker may have, unless a key update says otherwise.
+    #[cfg(feature = "tls")]
+    pins: Vec<SpkiHash>,
 }
 
 /// What becomes of a record that came in.
@@ -222,6 +247,8 @@ impl Peer {
             patience: auth.patience,
             epoch: Instant::now(),
             sight,
+            #[cfg(feature = "tls")]
+            pins: auth.pins.clone(),
         })
     }
 
@@ -243,7 +270,8 @@ impl Peer {
     }
 
     /// The configuration of the next connection, if it is by TLS, and whether that is a probe.
-    /// `sent` are the keys that the broker may have by a key update.
+    /// `sent` are the keys that the broker may have by a key update; where it names none, those that
+    /// the device was given count.
     // SPEC §9, "the first contact is a probe", "needs the pin in the grant"
     #[cfg(feature = "tls")]
     pub(super) fn look(&mut self, sent: &[SpkiHash]) -> (bool, Option<Arc<rustls::ClientConfig>>) {
@@ -251,9 +279,10 @@ impl Peer {
             return (false, None);
         };
         let alone = config.is_by_peer_alone();
-        let sent = if alone && vouched.is_none() && !*doubted { sent } else { &[] };
-        let probe = alone && vouched.is_none() && sent.is_empty();
-        let keys = vouched.iter().copied().chain(sent.iter().copied().map(SpkiPin::from_bytes));
+        let named = if sent.is_empty() { &self.pins } else { sent };
+        let named = if alone && vouched.is_none() && !*doubted { named } else { &[] };
+        let probe = alone && vouched.is_none() && named.is_empty();
+        let keys = vouched.iter().copied().chain(named.iter().copied().map(SpkiPin::from_bytes));
         let (watched, seen) = if probe { config.probe() } else { config.watched(keys) };
         *shown = seen;
         (probe, Some(watched))
@@ -273,7 +302,8 @@ impl Peer {
         self.sight.forget();
     }
 
-    /// A probe was not let in, or not answered: a key that an update names is tried again.
+    /// A probe was not let in, or not answered: a key that an update or the device's file names is
+    /// tried again.
     pub(super) const fn probe_refused(&mut self) {
         self.sight.trust_again();
     }
@@ -352,10 +382,14 @@ mod tests {
     const SECOND: SpkiHash = [2; 32];
 
     fn peer() -> Peer {
+        peer_with(&[])
+    }
+
+    fn peer_with(pins: &[SpkiHash]) -> Peer {
         let key = PeerKey::pairwise(&SharedKey::take(&mut [7; 32]), "test").unwrap();
         let [device, authority] = ["d", "a"].map(|id| PeerId::parse(id).unwrap());
         let [request, response] = ["req", "res"].map(|topic| TopicName::parse(topic).unwrap());
-        let auth = PeerAuth::new(key, device, authority, request, response);
+        let auth = PeerAuth::new(key, device, authority, request, response).pins(pins);
         let tls = TlsConfig::builder().verify_by_peer_alone().build().unwrap();
         Peer::new(&auth, &("broker".into(), 8883), Sight::tls(&(&tls).into()).unwrap()).unwrap()
     }
@@ -375,6 +409,17 @@ mod tests {
         peer.probe_refused();
         assert!(!probes(&mut peer, &[FIRST]), "no probe gets in there");
         assert!(probes(&mut peer, &[]));
+    }
+
+    #[test]
+    fn key_of_the_device_counts_until_the_server_has_another_or_an_update_names_one() {
+        let mut peer = peer_with(&[FIRST]);
+        assert!(!probes(&mut peer, &[]), "it is pinned");
+        assert!(!probes(&mut peer, &[SECOND]));
+        peer.forget_server();
+        assert!(probes(&mut peer, &[]), "the server has another");
+        peer.probe_refused();
+        assert!(!probes(&mut peer, &[]), "no probe gets in there");
     }
 
     #[test]

@@ -192,7 +192,8 @@ async fn client_of_a_device_file_is_given_its_keys_and_acknowledges_them() {
     let (port, file) = (site.broker.tls_port(), &site.files[1]);
     let broker = format!("localhost:{port}");
     let Names { device, authority, request, response, .. } = file.names(&broker).unwrap();
-    let peer = PeerAuth::new(file.peer_key().unwrap(), device, authority, request, response);
+    let peer = PeerAuth::new(file.peer_key().unwrap(), device, authority, request, response)
+        .pins(file.pins());
     let dir = tempfile::TempDir::new().unwrap();
     let store = UpdateFile::open(dir.path().join("updates")).unwrap();
     let updates = KeyUpdates::new(file.key(), file.realm(), device, file.prefix(), store).unwrap();

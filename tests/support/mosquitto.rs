@@ -245,6 +245,13 @@ pub(crate) fn mosquitto_pub(port: u16, topic: &str, payload: &[u8], args: &[&str
     child.wait().unwrap().success()
 }
 
+/// Makes a file of passwords for a broker, with one user.
+pub(crate) fn write_password(path: &Path, user: &str, password: &str) {
+    let mut tool = Command::new(program("mosquitto_passwd"));
+    let made = tool.args(["-b", "-c"]).arg(path).args([user, password]).status();
+    assert!(made.unwrap().success());
+}
+
 fn spawn(dir: &TempDir, log: File) -> Child {
     Command::new(program("mosquitto"))
         .arg("-c")

@@ -73,8 +73,9 @@ impl<E: Error> Error for KeyUpdatesError<E> {}
 /// found out ([`Event::UpdateWithheld`](super::super::Event::UpdateWithheld)).
 ///
 /// An update may name the TLS keys of the broker. A link of `verify_by_peer_alone` then begins with
-/// these keys pinned and without a probe, so that the broker may ask for a password; a server with
-/// another key is probed as ever.
+/// these keys pinned and without a probe, so that the broker may ask for a password, in the place of
+/// those that the device was given at first ([`PeerAuth::pins`]); a server with another key is probed
+/// as ever.
 ///
 /// ```
 /// use mqtt_seal::client::KeyUpdates;
