@@ -554,6 +554,40 @@ async fn pin_that_the_authority_does_not_confirm_lets_no_message_out() {
     assert!(!log.contains(&format!("{TOPIC} (QoS")), "{log}");
 }
 
+/// A probe shows no certificate: another server in the broker's place, for a moment, must not shut
+/// the device out for good.
+#[tokio::test]
+async fn broker_that_wants_a_certificate_is_found_again_by_its_pin() {
+    let certs = Certs::new();
+    let setup = Setup { client_ca: Some(&certs.ca.pem), ..Setup::new(&certs.of_other_ca) };
+    let mut broker = Mosquitto::start(&setup);
+    let (tcp, port) = (broker.tcp_port(), broker.tls_port());
+    let key = [spki(&certs.of_other_ca)];
+    let authority = AuthorityLoop::start(tcp, &[(port, &key)]).await;
+    let tls = by_peer().client_cert(&certs.client.cert.pem, &certs.client.key);
+    let (_client, mut events) = over_tls_as(device_of_file(&certs.of_other_ca), port, &tls);
+    up(&mut events).await;
+    drop(authority);
+    let ServerFiles { cert, key: secret } = &certs.of_other_ca;
+    let own = [&cert.pem, secret].map(|file| fs::read(file).unwrap());
+    fs::copy(&certs.good.cert.pem, &cert.pem).unwrap();
+    fs::copy(&certs.good.key, secret).unwrap();
+    broker.restart();
+    let refused = |event| match event {
+        Event::LinkDown { error: LinkError::Tls(_), .. } => Some(()),
+        _ => None,
+    };
+    // told of each connection, so that waiting alone would wait for ever
+    tokio::time::timeout(DEADLINE, wait_for(&mut events, refused)).await.unwrap();
+    for (file, bytes) in [&cert.pem, secret].into_iter().zip(own) {
+        fs::write(file, bytes).unwrap();
+    }
+    broker.restart();
+    let _authority = AuthorityLoop::start(tcp, &[(port, &key)]).await;
+    let up = wait_for(&mut events, |event| matches!(event, Event::LinkUp { .. }).then_some(()));
+    tokio::time::timeout(DEADLINE, up).await.unwrap();
+}
+
 // -- configurations that would verify nothing --
 
 #[tokio::test]

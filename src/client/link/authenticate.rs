@@ -186,6 +186,12 @@ impl<D: Dial> Worker<D> {
                 peer.probe_refused();
                 error
             }
+            // a probe shows no certificate, and somebody may have insisted on one
+            #[cfg(feature = "tls")]
+            LinkError::Tls(_) if probe => {
+                peer.probe_refused();
+                error
+            }
             LinkError::Certificate(_) | LinkError::Peer(_) => {
                 peer.forget_server();
                 error
