@@ -19,10 +19,11 @@ use mqtt_seal::tls::SpkiPin;
 use support::authority::AuthorityLoop;
 use support::bytes::{CONNACK, Link, PUBACK, V5, V311, id, packet, publish, text};
 use support::certs::{Certs, ServerFiles};
-use support::mosquitto::{Mosquitto, Setup};
+use support::mosquitto::{Mosquitto, Setup, write_password};
 use support::plain_sub::PlainSub;
 use support::proxy::{Proxy, Scene};
 use support::{contains, wait_until};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -51,9 +52,19 @@ struct World {
 
 impl World {
     fn new(port: u16) -> Self {
+        Self::with_device(port, DEVICE)
+    }
+
+    /// With the pin of this server in the device's file.
+    fn pinned(port: u16, server: &ServerFiles) -> Self {
+        let pin = SpkiPin::of_certificate(&fs::read(&server.cert.pem).unwrap()).unwrap();
+        Self::with_device(port, &format!("{DEVICE}pins = [\"{pin}\"]\n"))
+    }
+
+    fn with_device(port: u16, text: &str) -> Self {
         let scene = Scene::new(POLICY);
         let device = scene.file("device.toml");
-        fs::write(&device, DEVICE).unwrap();
+        fs::write(&device, text).unwrap();
         fs::set_permissions(&device, Permissions::from_mode(0o600)).unwrap();
         let (broker, device) = (format!("localhost:{port}"), device.display().to_string());
         let proxy = scene.proxy(&[
@@ -333,6 +344,85 @@ async fn broker_that_refuses_strangers_is_told_no_password() {
     assert_told_nothing(&broker.log());
     let told = world.broker();
     assert!(told["error"].as_str().unwrap().contains("pin it"), "{told}");
+}
+
+// -- pins in the device's file --
+
+/// A broker by TLS that lets in who knows the password, and nobody else.
+fn broker_with_password(server: &ServerFiles, folder: &TempDir) -> Mosquitto {
+    let passwords = folder.path().join("passwords");
+    write_password(&passwords, "real-user", "real-password");
+    Mosquitto::start(&Setup { tls_passwords: Some(&passwords), ..Setup::new(server) })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broker_that_refuses_strangers_is_reached_by_the_pin_in_the_file() {
+    let (certs, folder) = (Certs::new(), TempDir::new().unwrap());
+    let broker = broker_with_password(&certs.of_other_ca, &folder);
+    let world = World::pinned(broker.tls_port(), &certs.of_other_ca);
+    assert_eq!(world.broker()["standing"], "pinned");
+    for version in [V311, V5] {
+        world.serves(version, CLIENT_ID);
+    }
+    let log = broker.log();
+    assert_eq!((connects(&log).len(), strangers(&log)), (2, 0), "{log}");
+    assert!(!log.contains("not authorised"), "{log}");
+    assert_eq!(world.broker()["standing"], "pinned");
+    assert_eq!(world.get("/healthz").0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_pin_at_a_broker_that_refuses_strangers_lets_nothing_out() {
+    let (certs, folder) = (Certs::new(), TempDir::new().unwrap());
+    let broker = broker_with_password(&certs.of_other_ca, &folder);
+    let world = World::pinned(broker.tls_port(), &certs.good);
+    for (version, refused) in UNAVAILABLE.into_iter().chain(UNAVAILABLE) {
+        assert_eq!(world.answer(version, CLIENT_ID), refused);
+    }
+    let log = broker.log();
+    assert!(log.contains("not authorised"), "{log}");
+    assert_told_nothing(&log);
+    let told = world.broker();
+    assert_eq!(told["standing"], "refused");
+    assert!(told["error"].as_str().unwrap().contains("pin it"), "{told}");
+    assert_eq!(world.get("/healthz").0, 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_pin_costs_a_probe_where_strangers_are_let_in() {
+    let certs = Certs::new();
+    let broker = Mosquitto::start(&Setup::new(&certs.of_other_ca));
+    let _authority = authority(&broker, &[spki(&certs.of_other_ca)]).await;
+    let world = World::pinned(broker.tls_port(), &certs.good);
+    for version in [V311, V5] {
+        world.serves(version, CLIENT_ID);
+    }
+    assert_eq!(strangers(&broker.log()), 1);
+    assert_eq!((&world.broker()["standing"], world.probes("vouched")), (&"vouched".into(), 1));
+}
+
+/// No probe gets into such a broker: another server in its place, for a moment, must not shut all
+/// clients out for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn pinned_broker_is_found_again_after_another_stood_in_its_place() {
+    let (certs, folder) = (Certs::new(), TempDir::new().unwrap());
+    let mut broker = broker_with_password(&certs.of_other_ca, &folder);
+    let ServerFiles { cert, key } = &certs.of_other_ca;
+    let own = [&cert.pem, key].map(|file| fs::read(file).unwrap());
+    let world = World::pinned(broker.tls_port(), &certs.of_other_ca);
+    world.serves(V5, CLIENT_ID);
+    let before = change(&mut broker, &certs.of_other_ca, &certs.good);
+    for (version, refused) in UNAVAILABLE {
+        assert_eq!(world.answer(version, CLIENT_ID), refused);
+    }
+    assert_told_nothing(&broker.log()[before..]);
+    for (file, bytes) in [&cert.pem, key].into_iter().zip(own) {
+        fs::write(file, bytes).unwrap();
+    }
+    broker.restart();
+    std::thread::sleep(Duration::from_millis(1_100));
+    world.serves(V5, CLIENT_ID);
+    assert_eq!(world.get("/healthz").0, 200);
 }
 
 // -- a broker that gets another certificate --

@@ -297,6 +297,12 @@ impl Peer {
         }
     }
 
+    /// The keys that the device was given.
+    #[cfg(feature = "proxy")]
+    pub(super) fn pins(&self) -> impl Iterator<Item = SpkiPin> {
+        self.pins.iter().copied().map(SpkiPin::from_bytes)
+    }
+
     /// The server that was vouched for may have another key by now.
     pub(super) fn forget_server(&mut self) {
         self.sight.forget();

@@ -57,6 +57,11 @@ impl Prober {
         self.peer.authority()
     }
 
+    /// The keys that the broker may have before anybody is asked.
+    pub(crate) fn pins(&self) -> impl Iterator<Item = SpkiPin> {
+        self.peer.pins()
+    }
+
     /// Connects as nobody, asks, and leaves.
     ///
     /// # Errors

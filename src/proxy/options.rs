@@ -134,6 +134,10 @@ impl ProxyOptions {
     /// server, or nobody answers within ten seconds (or the `patience` of `auth`), clients are
     /// refused.
     ///
+    /// Where `auth` has [`pins`](PeerAuth::pins), clients are let through to a server with one of
+    /// these keys, and no probe comes before. A server with another key is probed; where the probe is
+    /// not let in or not answered, the pinned keys count again.
+    ///
     /// On the two topics of the run clients can neither publish nor be given anything.
     // SPEC §9, `verify = "peer"`
     #[must_use]

@@ -1,10 +1,12 @@
 //! The key of a broker that the authority alone verifies: asked for once by a probe of the proxy's
-//! own, and kept for the connections of all clients. Knows no client.
+//! own, and kept for the connections of all clients. Keys that the device's file names come first,
+//! and count again where no probe is let in. Knows no client.
 
 use core::fmt;
 use core::time::Duration;
 use std::string::String;
 use std::sync::{Arc, Mutex};
+use std::vec::Vec;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -23,6 +25,8 @@ const REST: Duration = Duration::from_secs(1);
 pub(super) struct Vouching {
     tls: TlsConfig,
     authority: String,
+    /// For connections to a server with one of the keys that the device's file names, if it does.
+    pinned: Option<Arc<rustls::ClientConfig>>,
     /// Until [`Vouching::serve`] takes it.
     prober: Mutex<Option<Prober>>,
     state: watch::Sender<State>,
@@ -34,10 +38,10 @@ pub(super) struct Vouching {
 /// the broker was not there.
 pub(super) const OUTCOMES: [&str; 4] = ["vouched", "refused", "silent", "no_broker"];
 
-/// A key that was vouched for.
+/// A key that was vouched for, or those that are pinned.
 #[derive(Clone)]
 pub(super) struct Key {
-    /// The probe that it is of.
+    /// The latest probe before it was known.
     round: u64,
     pub(super) tls: Arc<rustls::ClientConfig>,
 }
@@ -57,6 +61,13 @@ pub(super) enum Standing {
     /// There was none, or the server has shown another key since.
     #[default]
     Unknown,
+    /// The device's file names the keys that count.
+    Pinned {
+        tls: Arc<rustls::ClientConfig>,
+        /// How the probe ended that was not let in, if there was one: what holds where the server
+        /// has none of these keys.
+        failure: Option<Failure>,
+    },
     /// The authority vouches for this key.
     Vouched {
         pin: SpkiPin,
@@ -65,23 +76,29 @@ pub(super) enum Standing {
         tls: Arc<rustls::ClientConfig>,
     },
     /// It failed.
-    Failed {
-        error: LinkError,
-        at: Instant,
-        /// Unix milliseconds.
-        since: u64,
-    },
+    Failed(Failure),
+}
+
+/// How a probe failed.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub(super) error: LinkError,
+    at: Instant,
+    /// Unix milliseconds.
+    pub(super) since: u64,
 }
 
 impl State {
     /// What can be said without another probe.
     fn answer(&self) -> Option<Result<Key, LinkError>> {
         match &self.standing {
-            Standing::Vouched { tls, .. } => {
+            Standing::Vouched { tls, .. } | Standing::Pinned { tls, .. } => {
                 Some(Ok(Key { round: self.round, tls: Arc::clone(tls) }))
             }
-            Standing::Failed { error, at, .. } if at.elapsed() < REST => Some(Err(error.clone())),
-            Standing::Failed { .. } | Standing::Unknown => None,
+            Standing::Failed(failure) if failure.at.elapsed() < REST => {
+                Some(Err(failure.error.clone()))
+            }
+            Standing::Failed(_) | Standing::Unknown => None,
         }
     }
 }
@@ -94,11 +111,18 @@ impl Vouching {
         tls: &TlsConfig,
     ) -> Result<Self, ConfigError> {
         let prober = Prober::new(auth, broker, tls, PATIENCE)?;
+        let pins: Vec<SpkiPin> = prober.pins().collect();
+        let pinned = (!pins.is_empty()).then(|| tls.watched(pins).0);
+        let standing = match &pinned {
+            Some(tls) => Standing::Pinned { tls: Arc::clone(tls), failure: None },
+            None => Standing::Unknown,
+        };
         Ok(Self {
             tls: tls.clone(),
             authority: prober.authority().into(),
+            pinned,
             prober: Mutex::new(Some(prober)),
-            state: watch::Sender::default(),
+            state: watch::Sender::new(State { standing, ..State::default() }),
             probes: Default::default(),
         })
     }
@@ -122,9 +146,9 @@ impl Vouching {
                 return Err(LinkError::Peer(PeerFault::Silent));
             };
             match &state.standing {
-                Standing::Failed { error, .. } => return Err(error.clone()),
+                Standing::Failed(failure) => return Err(failure.error.clone()),
                 // the server has shown yet another key meanwhile
-                Standing::Vouched { .. } | Standing::Unknown => {}
+                Standing::Vouched { .. } | Standing::Pinned { .. } | Standing::Unknown => {}
             }
         }
     }
@@ -133,13 +157,27 @@ impl Vouching {
     // SPEC §9, "the SPKI is pinned"
     pub(super) fn forget(&self, key: &Key) {
         self.state.send_if_modified(|state| {
-            let newest = state.round == key.round;
-            if newest && matches!(state.standing, Standing::Vouched { .. }) {
-                tracing::warn!("the broker has another key: the authority is asked again");
-                state.standing = Standing::Unknown;
+            if state.round == key.round {
+                self.doubt(&mut state.standing);
             }
             false
         });
+    }
+
+    /// The server has none of the keys that counted.
+    fn doubt(&self, standing: &mut Standing) {
+        match standing {
+            // the authority was asked just now, and would be for each client
+            Standing::Pinned { failure: Some(failure), .. } if failure.at.elapsed() < REST => {
+                self.tell_refusal(&failure.error);
+                *standing = Standing::Failed(failure.clone());
+            }
+            Standing::Vouched { .. } | Standing::Pinned { .. } => {
+                tracing::warn!("the broker has another key: the authority is asked again");
+                *standing = Standing::Unknown;
+            }
+            Standing::Failed(_) | Standing::Unknown => {}
+        }
     }
 
     /// Probes the broker whenever somebody waits for it, one at a time.
@@ -176,8 +214,24 @@ impl Vouching {
                 let (tls, _) = self.tls.watched([pin]);
                 Standing::Vouched { pin, since, tls }
             }
-            Err(error) => Standing::Failed { error, at: Instant::now(), since },
+            Err(error) => {
+                let pinned = self.pinned_after(&error);
+                let failure = Failure { error, at: Instant::now(), since };
+                match pinned {
+                    Some(tls) => Standing::Pinned { tls, failure: Some(failure) },
+                    None => Standing::Failed(failure),
+                }
+            }
         }
+    }
+
+    /// The keys of the device's file, where a probe that ended so was not let in, or not answered.
+    // SPEC §9, "needs the pin in the grant"
+    fn pinned_after(&self, error: &LinkError) -> Option<Arc<rustls::ClientConfig>> {
+        use LinkError::{Peer, Tls};
+        // by TLS, since a probe shows no certificate and somebody may have insisted on one
+        let keeps_out = matches!(error, Peer(PeerFault::PinNeeded | PeerFault::Silent) | Tls(_));
+        self.pinned.clone().filter(|_| keeps_out)
     }
 
     fn tell(&self, outcome: &Result<Vouched, LinkError>) {
@@ -195,14 +249,23 @@ impl Vouching {
                 authority, %proof, key = %pin, rtt_ms = rtt,
                 "the authority vouches for the broker's key"
             ),
-            Err(error) if error.is_refusal() => tracing::error!(
+            Err(error) if self.pinned_after(error).is_some() => tracing::warn!(
                 authority, %error,
-                "nobody vouches for the broker: no client is let through to it"
+                "the authority cannot be asked for the broker's key: those in the device's file count"
             ),
+            Err(error) if error.is_refusal() => self.tell_refusal(error),
             Err(error) => {
                 tracing::warn!(authority, %error, "the broker cannot be asked for its key");
             }
         }
+    }
+
+    fn tell_refusal(&self, error: &LinkError) {
+        let authority = self.authority.as_str();
+        tracing::error!(
+            authority, %error,
+            "nobody vouches for the broker: no client is let through to it"
+        );
     }
 
     /// What is known now.
@@ -217,7 +280,7 @@ impl Vouching {
 
     /// Whether clients are refused because nobody vouches for the broker.
     pub(super) fn is_refused(&self) -> bool {
-        matches!(&self.state.borrow().standing, Standing::Failed { error, .. } if error.is_refusal())
+        matches!(&self.state.borrow().standing, Standing::Failed(failure) if failure.error.is_refusal())
     }
 }
 

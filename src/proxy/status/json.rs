@@ -11,7 +11,7 @@ use crate::proxy::Core;
 use crate::proxy::meters::{
     Connection, Rejection, RuleMeter, Seen, Shows, VERDICTS, lock, unix_ms,
 };
-use crate::proxy::vouch::Standing;
+use crate::proxy::vouch::{Failure, Standing};
 
 /// Connections that are shown; of more, the number is.
 const MAX_CONNECTIONS: usize = 200;
@@ -59,7 +59,10 @@ fn broker(core: &Core) -> Value {
         Standing::Vouched { pin, since, .. } => {
             ("vouched", Some(pin.to_string()), Some(since), None)
         }
-        Standing::Failed { error, since, .. } => {
+        Standing::Pinned { failure, .. } => {
+            ("pinned", None, failure.map(|failure| failure.since), None)
+        }
+        Standing::Failed(Failure { error, since, .. }) => {
             let standing = if error.is_refusal() { "refused" } else { "unknown" };
             (standing, None, Some(since), Some(error.to_string()))
         }

@@ -132,6 +132,7 @@ const VERIFIED = {
 function broker({ verified_by, authority, standing, error }) {
   if (verified_by !== "authority") return [VERIFIED[verified_by], ""];
   if (standing === "vouched") return [`vouched for by ${authority}`, ""];
+  if (standing === "pinned") return ["verified by a pin in the file of its device", ""];
   if (error !== null) return [`not vouched for: ${error}`, standing === "refused" ? "bad" : ""];
   return [`${authority} has to vouch for it`, ""];
 }

@@ -19,7 +19,7 @@ use crate::proxy::meters::{Connection, Count, Direction, Meters, Rejection, Show
 use crate::proxy::packet::Version;
 use crate::proxy::sent::DigestKey;
 use crate::proxy::session::Limits;
-use crate::proxy::vouch::tests::{AWAY, NOT_VOUCHED, SILENT, after};
+use crate::proxy::vouch::tests::{AWAY, NOT_VOUCHED, SILENT, after, pinned};
 use crate::proxy::{InForce, Settings};
 use crate::replay::Verdict;
 
@@ -185,6 +185,10 @@ fn status_says_how_the_broker_is_verified() {
         assert_eq!(told["key"].is_string(), standing == "vouched", "{told}");
         assert_eq!(told["since"].is_u64(), !outcomes.is_empty(), "{told}");
     }
+    let mut core = core_after("", &[]);
+    Arc::get_mut(&mut core).unwrap().vouching = Some(pinned());
+    let told = broker(&core);
+    assert_eq!((&told["standing"], &told["error"]), (&"pinned".into(), &serde_json::Value::Null));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::topic::TopicName;
 
 pub(in crate::proxy) const NOT_VOUCHED: LinkError = LinkError::Peer(PeerFault::BrokerNotVouched);
 pub(in crate::proxy) const SILENT: LinkError = LinkError::Peer(PeerFault::Silent);
+const PIN_NEEDED: LinkError = LinkError::Peer(PeerFault::PinNeeded);
 pub(in crate::proxy) const AWAY: LinkError = LinkError::Timeout;
 
 /// A device and its authority, which talk on these topics.
@@ -29,6 +30,12 @@ pub(in crate::proxy) fn by_peer() -> TlsConfig {
 fn vouching() -> Arc<Vouching> {
     let broker = ("localhost".into(), 1);
     Arc::new(Vouching::new(&auth("req", "res"), &broker, &by_peer()).unwrap())
+}
+
+/// The same, of a device whose file names a key.
+pub(in crate::proxy) fn pinned() -> Arc<Vouching> {
+    let (auth, broker) = (auth("req", "res").pins(&[[1; 32]]), ("localhost".into(), 1));
+    Arc::new(Vouching::new(&auth, &broker, &by_peer()).unwrap())
 }
 
 /// After probes with these outcomes.
@@ -136,6 +143,65 @@ async fn other_key_of_the_server_ends_the_trust_in_the_one_before() {
     vouching.settle(Err(NOT_VOUCHED));
     assert!(heard(all).await.iter().all(Result::is_err));
     assert!(vouching.is_refused());
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_of_the_file_counts_before_any_probe_and_where_none_is_let_in() {
+    let vouching = pinned();
+    let first = known(&vouching).await.unwrap();
+    assert!(!vouching.state.borrow().wanted && !vouching.is_refused());
+    let alert = rustls::AlertDescription::CertificateRequired;
+    let no_certificate = LinkError::Tls(rustls::Error::AlertReceived(alert));
+    for error in [PIN_NEEDED, SILENT, no_certificate] {
+        vouching.forget(&known(&vouching).await.unwrap());
+        tokio::time::advance(REST).await;
+        let all = waiting(&vouching, 10).await;
+        vouching.settle(Err(error));
+        assert!(heard(all).await.iter().all(Result::is_ok));
+        assert!(matches!(vouching.standing(), Standing::Pinned { .. }) && !vouching.is_refused());
+    }
+    // one of the first that is late
+    vouching.forget(&first);
+    let last = known(&vouching).await.unwrap();
+    tokio::time::advance(REST).await;
+    vouching.forget(&last);
+    assert!(matches!(vouching.standing(), Standing::Unknown), "it is long since a probe failed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_that_has_no_key_of_the_file_and_lets_no_probe_in_is_asked_once_in_a_while() {
+    let vouching = pinned();
+    vouching.forget(&known(&vouching).await.unwrap());
+    for round in 1..=3 {
+        let all = waiting(&vouching, 10).await;
+        vouching.settle(Err(PIN_NEEDED));
+        for key in heard(all).await {
+            vouching.forget(&key.unwrap());
+        }
+        assert_eq!(known(&vouching).await.err(), Some(PIN_NEEDED));
+        assert!(vouching.is_refused() && !vouching.state.borrow().wanted);
+        assert_eq!(rounds(&vouching), round);
+        tokio::time::advance(REST).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_of_the_file_does_not_count_after_another_word_of_the_authority() {
+    for error in [NOT_VOUCHED, AWAY] {
+        let vouching = pinned();
+        vouching.forget(&known(&vouching).await.unwrap());
+        let all = waiting(&vouching, 1).await;
+        vouching.settle(Err(error.clone()));
+        assert_eq!(heard(all).await.remove(0).err(), Some(error));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_key_counts_where_no_probe_is_let_in_and_no_file_names_one() {
+    let vouching = vouching();
+    let all = waiting(&vouching, 1).await;
+    vouching.settle(Err(PIN_NEEDED));
+    assert_eq!(heard(all).await.remove(0).err(), Some(PIN_NEEDED));
 }
 
 /// Many connections find the same out, one of them late.

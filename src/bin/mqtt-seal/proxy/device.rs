@@ -45,7 +45,8 @@ impl Device {
             id(file.authority())?,
             topic(file.request())?,
             topic(file.response())?,
-        ))
+        )
+        .pins(file.pins()))
     }
 }
 
@@ -53,6 +54,11 @@ impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, path } = self;
         let (device, realm) = (file.device(), file.realm());
-        write!(f, "{}: {device} of realm {realm}, to {}", path.display(), file.authority())
+        write!(f, "{}: {device} of realm {realm}, to {}", path.display(), file.authority())?;
+        match file.pins().len() {
+            0 => Ok(()),
+            1 => f.write_str(", with the pin of its broker"),
+            number => write!(f, ", with {number} pins of its broker"),
+        }
     }
 }
