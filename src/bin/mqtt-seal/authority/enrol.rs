@@ -9,6 +9,7 @@ use mqtt_seal::session::Entropy as _;
 use mqtt_seal::store::device_file::DeviceFile;
 use mqtt_seal::store::key_file::{KeyFile, Share, WriteKeyFileError};
 use mqtt_seal::store::ledger_file::{DeviceRow, Granted, LedgerFile, LedgerFileError};
+use mqtt_seal::tls::SpkiPin;
 use zeroize::Zeroizing;
 
 use super::LedgerArg;
@@ -29,6 +30,10 @@ pub(super) struct Args {
     /// With compact, a sender number is allotted to each device
     #[arg(long, default_value = "session")]
     form: FormArg,
+    /// The pin of a TLS key that the devices' broker may have, as mqtt-seal certs prints it: devices
+    /// need no probe, and the broker may refuse clients without a password. May be repeated
+    #[arg(long, value_name = "PIN")]
+    broker_key: Vec<SpkiPin>,
     /// The folder for the devices' files
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     out: PathBuf,
@@ -88,6 +93,9 @@ impl Args {
         let again = SharedKey::take(&mut Zeroizing::new(*key));
         let file = DeviceFile::new(ledger.settings(), device, SharedKey::take(&mut key));
         let file = file.map_err(|error| Fault::told(&error, "choose another"))?;
+        let pins = self.broker_key.iter().map(|pin| pin.to_bytes()).collect();
+        let file = file.with_pins(pins);
+        let file = file.map_err(|error| Fault::told(&error, "name fewer with --broker-key"))?;
         let path = self.out.join(format!("{device}.toml"));
         write(&file, &path)?;
         made.files.push(path);
