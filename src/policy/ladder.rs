@@ -46,7 +46,8 @@ impl Policy {
     #[must_use]
     pub fn step_back(&self, before: &Self) -> Option<StepBack> {
         let lenient = |(at, filter, level)| {
-            !is_decided_above(self, at, filter) && was_stricter(before, filter, level)
+            !is_decided_above(self, at, filter)
+                && was_stricter(before, filter, level, |other| is_decided_above(self, at, other))
         };
         self.ladder().find(|rule| lenient(*rule)).map(|(rule, ..)| StepBack { rule })
     }
@@ -57,10 +58,16 @@ fn is_decided_above(policy: &Policy, at: usize, filter: TopicFilter<'_>) -> bool
     policy.ladder().take_while(|(other, ..)| *other < at).any(|(_, other, _)| other.covers(filter))
 }
 
-/// Whether some topic of `filter` was decided more strictly than by `wanted`.
-fn was_stricter(before: &Policy, filter: TopicFilter<'_>, wanted: u8) -> bool {
+/// Whether some topic of `filter` was decided more strictly than by `wanted`, but for those of filters
+/// that are still decided elsewhere.
+fn was_stricter(
+    before: &Policy,
+    filter: TopicFilter<'_>,
+    wanted: u8,
+    elsewhere: impl Fn(TopicFilter<'_>) -> bool,
+) -> bool {
     for (_, other, level) in before.ladder() {
-        if level > wanted && other.overlaps(filter) {
+        if level > wanted && other.overlaps(filter) && !elsewhere(other) {
             return true;
         }
         // and nothing of it comes to the rules below
@@ -111,6 +118,16 @@ mod tests {
         let both = [("clear", "a/b"), ("sealed", "a/#")];
         assert_eq!(step(&both, &both), None);
         assert_eq!(step(&both, &[both[1], both[0]]), None);
+    }
+
+    #[test]
+    fn what_was_clear_below_a_sealed_rule_may_stay_so() {
+        let both = [("sealed", "a/b"), ("sealed", "c/#"), ("clear", "a/+"), ("clear", "#")];
+        assert_eq!(step(&both, &both), None);
+        assert_eq!(step(&both, &[both[1], both[0], both[3]]), None);
+        // nothing stands above it that decides what was sealed
+        assert_eq!(step(&both, &[both[0], both[2], both[3]]), Some(2));
+        assert_eq!(step(&both, &[both[3], both[0], both[1]]), Some(0));
     }
 
     #[test]
