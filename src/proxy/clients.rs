@@ -32,7 +32,8 @@ pub(super) struct Client {
     pub(super) rx: GuardRx,
     pub(super) in_force: Arc<InForce>,
     pub(super) sent: Sent,
-    /// IDs of messages that the client has taken with PUBREC and that wait for PUBREL.
+    /// IDs of messages of `QoS` 2 that the client was given and that are not completed: it may have
+    /// taken them, although its PUBREC did not arrive.
     pub(super) held: HashSet<u16>,
     /// IDs of messages that did not reach the client, were taken for it with PUBREC, and wait for
     /// PUBREL.

@@ -24,8 +24,8 @@ impl Session {
                 if let Some(mark) = client.confirm(receipt) {
                     self.to_main.wait_for(mark);
                 }
-                if kind == Kind::Pubrec && !ack.is_refusal() {
-                    client.held.insert(ack.id);
+                if kind == Kind::Pubrec && ack.is_refusal() {
+                    client.held.remove(&ack.id);
                 }
             }
         }

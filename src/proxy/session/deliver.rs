@@ -259,6 +259,9 @@ impl Session {
             QoS::AtLeastOnce | QoS::ExactlyOnce => {
                 // one that did not open before may now
                 client.swallowed.remove(&publish.id);
+                if publish.qos == QoS::ExactlyOnce {
+                    client.held.insert(publish.id);
+                }
                 self.deliveries.insert(publish.id, receipt);
             }
         }
@@ -280,10 +283,11 @@ impl Session {
             QoS::AtLeastOnce => Kind::Puback,
             QoS::ExactlyOnce => Kind::Pubrec,
         };
-        // one that the client has taken already goes on to its end; one that it took before a
-        // restart of the proxy is known by the replay state alone
+        // one that the client may have taken already goes on to its end, or its ID would stay in use
+        // there; one that it took before a restart of the proxy is known by the replay state alone
+        let replay = matches!(reason, "Duplicate" | "TooOld" | "Stale" | "NotFresh");
         let taken = client.held.contains(&publish.id)
-            || (self.resumes && publish.dup() && matches!(reason, "Duplicate" | "TooOld"));
+            || (self.resumes && publish.dup() && replay && !client.swallowed.contains(&publish.id));
         if kind == Kind::Pubrec && !taken {
             client.swallowed.insert(publish.id);
         }

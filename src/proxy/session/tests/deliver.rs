@@ -115,6 +115,35 @@ fn repetition_of_a_message_of_qos_2_that_the_client_has_taken_ends_with_the_clie
 }
 
 #[test]
+fn value_that_the_client_may_have_taken_ends_with_it_although_a_newer_one_came() {
+    for version in OLD_AND_NEW {
+        let mut peer = peer();
+        let mut rig = Rig::connected(POLICY, version);
+        let [old, new] = [b"27", b"28"].map(|payload| peer.seal("state/a", payload));
+        assert!(!rig.broker(&publish(version, 4, "state/a", 9, &[], &old)).client.is_empty());
+        assert!(!rig.broker(&publish(version, 4, "state/a", 10, &[], &new)).client.is_empty());
+        // the client has said PUBREC, which was lost
+        rig.connect("pump", false);
+        let out = rig.broker(&publish(version, 12, "state/a", 9, &[], &old));
+        assert_eq!(out, Out::to_main(&ack(PUBREC, 9)));
+        // without PUBREL it would take the next message with this ID for the same
+        assert_eq!(rig.broker(&ack(PUBREL, 9)), Out::to_client(&ack(PUBREL, 9)));
+    }
+}
+
+#[test]
+fn message_that_the_client_has_refused_is_not_waited_for() {
+    const V5: Version = Version::V5;
+    let sealed = peer().seal("s/a", b"27");
+    let mut rig = Rig::connected(POLICY, V5);
+    rig.broker(&publish(V5, 4, "s/a", 9, &[], &sealed));
+    rig.client(&[0x50, 4, 0, 9, 0x97, 0]);
+    // the next with this ID is another
+    rig.broker(&publish(V5, 4, "s/a", 9, &[], b"forged"));
+    assert_eq!(rig.broker(&ack(PUBREL, 9)), Out::to_main(&ack(PUBCOMP, 9)));
+}
+
+#[test]
 fn properties_inside_take_the_place_of_the_outer_ones() {
     let mut peer = peer();
     let inside = [Property::ContentType("text"), Property::User("k", "v")];

@@ -41,7 +41,11 @@ fn settle(rig: &mut Rig) -> Out {
 
 /// Brings a message; what leaves when everything is durable.
 fn bring(rig: &mut Rig, flags: u8, id: u16, sealed: &[u8]) -> Out {
-    let now = rig.broker(&publish(V4, flags, "s/a", id, &[], sealed));
+    bring_on(rig, "s/a", flags, id, sealed)
+}
+
+fn bring_on(rig: &mut Rig, topic: &str, flags: u8, id: u16, sealed: &[u8]) -> Out {
+    let now = rig.broker(&publish(V4, flags, topic, id, &[], sealed));
     let later = settle(rig);
     Out {
         client: [now.client, later.client].concat(),
@@ -125,6 +129,25 @@ fn release_reaches_a_client_that_took_the_message_before_a_restart() {
 }
 
 #[test]
+fn release_reaches_a_client_that_took_an_older_value_before_a_restart() {
+    for clean in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let mut peer = Peer::new(POLICY);
+        let mut rig = start(&path);
+        let [old, new] = [b"27", b"28"].map(|payload| peer.seal("state/a", payload));
+        for (id, sealed) in [(9, &old), (10, &new)] {
+            assert!(!bring_on(&mut rig, "state/a", 4, id, sealed).client.is_empty());
+        }
+        end(&rig, clean);
+        let mut rig = start(&path);
+        assert_eq!(bring_on(&mut rig, "state/a", 12, 9, &old), Out::to_main(&ack(PUBREC, 9)));
+        assert_eq!(rig.broker(&ack(PUBREL, 9)), Out::to_client(&ack(PUBREL, 9)), "{clean}");
+        end(&rig, clean);
+    }
+}
+
+#[test]
 fn new_message_after_a_restart_is_no_repetition_of_one_like_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
@@ -146,6 +169,7 @@ fn client_that_leaves_in_good_order_leaves_no_acknowledged_message_in_the_store(
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
     let mut rig = start(&path);
+    rig.connect("pump", true);
     for id in [8, 9] {
         rig.client(&publish(V4, 2, "s/a", id, &[], b"27"));
     }
