@@ -398,8 +398,11 @@ impl Session {
     }
 
     fn leave(&mut self, client: &mut Client, frame: &Frame<'_>) {
-        // who leaves in good order has heard of what was acknowledged
-        client.sent.forget_done(|gone| self.forget(Some(gone)));
+        // whose session ends here sends nothing again; another may not have read all that was
+        // acknowledged a moment ago
+        if self.clean {
+            client.sent.forget_done(|gone| self.forget(Some(gone)));
+        }
         self.to_main.put(frame.bytes);
         if self.plain.stage == PlainStage::Running {
             self.to_plain.put(&[0xE0, 0]);

@@ -107,6 +107,19 @@ fn repetition_is_sent_as_the_sealed_bytes_that_it_was() {
 }
 
 #[test]
+fn client_that_has_not_read_an_acknowledgement_before_it_left_repeats_the_same_bytes() {
+    let mut rig = Rig::new(POLICY, Version::V311);
+    rig.connect("pump", false);
+    let first = rig.client(&publish(Version::V311, 2, "s/a", 9, &[], b"27")).main;
+    rig.broker(&ack(PUBACK, 9));
+    rig.client(&[0xE0, 0]);
+    rig.session.ended(NOW);
+    rig.connect("pump", false);
+    let again = rig.client(&publish(Version::V311, 10, "s/a", 9, &[], b"27")).main;
+    assert_eq!(again[1..], first[1..]);
+}
+
+#[test]
 fn message_that_only_has_the_id_of_another_is_sealed_anew() {
     for (topic, payload, id) in [("s/a", "28", "pump"), ("s/b", "27", "pump"), ("s/a", "27", "fan")]
     {
