@@ -1,6 +1,9 @@
 //! The store of messages that are not acknowledged: a thread that makes them durable, all that wait
 //! at once. Knows rows of bytes, and neither packets nor connections.
 
+#[cfg(fuzzing)]
+pub(super) mod by_hand;
+
 use core::fmt;
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -87,7 +90,7 @@ impl Keeper {
         (first, mark)
     }
 
-    /// The row is not needed any more. Nobody waits for that.
+    /// The row is not needed any more. Nobody waits for that; [`DONE_MS`] from now it is gone for good.
     pub(super) fn delete(&self, number: u64) {
         self.write(Vec::new(), Vec::from([number]));
     }
@@ -129,15 +132,16 @@ impl Keeper {
 }
 
 fn run(todo: &Receiver<Job>, file: &OutboxFile, progress: &watch::Sender<Mark>) {
-    let mut later = VecDeque::new();
+    let (mut later, mut loose) = (VecDeque::new(), None);
     loop {
-        let job = match todo.recv_timeout(pause(&later)) {
+        let job = match todo.recv_timeout(pause(&later, loose)) {
             Ok(job) => Some(job),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
         };
         let (batch, mark) = plan(job.into_iter().chain(todo.try_iter()), &mut later);
-        let written = write(file, &batch).and_then(|()| write_removals(file, &mut later));
+        let written = write(file, &batch, &mut loose);
+        let written = written.and_then(|()| write_removals(file, &mut later, &mut loose));
         if let Err(error) = written {
             tracing::error!(
                 file = %file.path().display(), %error,
@@ -156,9 +160,13 @@ fn run(todo: &Receiver<Job>, file: &OutboxFile, progress: &watch::Sender<Mark>) 
 /// Rows and when they go, in that order.
 type Later = VecDeque<(Instant, u64)>;
 
+/// When removals have to be durable that are not yet: a crash would bring the rows back.
+type Loose = Option<Instant>;
+
 /// How long to wait for jobs.
-fn pause(later: &Later) -> Duration {
-    later.front().map_or(IDLE, |(due, _)| due.saturating_duration_since(Instant::now()))
+fn pause(later: &Later, loose: Loose) -> Duration {
+    let due = later.front().map(|(due, _)| *due).into_iter().chain(loose).min();
+    due.map_or(IDLE, |due| due.saturating_duration_since(Instant::now()))
 }
 
 /// What is written at once.
@@ -179,22 +187,32 @@ fn plan(jobs: impl Iterator<Item = Job>, later: &mut Later) -> (Batch, Option<Ma
     (batch, reached)
 }
 
-fn write(file: &OutboxFile, batch: &Batch) -> io::Result<()> {
-    if batch.add.is_empty() && batch.remove.is_empty() { Ok(()) } else { file.write(batch) }
-}
-
-/// Removes what is due, for good: a row that came back after a crash would be taken for a message
-/// that is on its way.
-fn write_removals(file: &OutboxFile, later: &mut Later) -> io::Result<()> {
-    let now = Instant::now();
-    let due = later.iter().take_while(|(due, _)| *due <= now).count();
-    if due == 0 {
+fn write(file: &OutboxFile, batch: &Batch, loose: &mut Loose) -> io::Result<()> {
+    if batch.add.is_empty() && batch.remove.is_empty() {
         return Ok(());
     }
-    let remove = later.drain(..due).map(|(_, number)| number).collect();
-    file.write(&Batch { add: Vec::new(), remove })?;
-    // a batch that only removes is durable with the next one
-    file.write(&Batch::default())
+    file.write(batch)?;
+    // what only removes is durable with the next that does not
+    let until = || Instant::now().checked_add(DONE);
+    *loose = if batch.add.is_empty() { loose.or_else(until) } else { None };
+    Ok(())
+}
+
+/// Removes what is due, and makes removals durable: a row that came back after a crash would be taken
+/// for a message that is on its way.
+fn write_removals(file: &OutboxFile, later: &mut Later, loose: &mut Loose) -> io::Result<()> {
+    let now = Instant::now();
+    let due = later.iter().take_while(|(due, _)| *due <= now).count();
+    if due > 0 {
+        let remove = later.drain(..due).map(|(_, number)| number).collect();
+        file.write(&Batch { add: Vec::new(), remove })?;
+        *loose = Some(now);
+    }
+    if loose.is_some_and(|due| due <= now) {
+        file.write(&Batch::default())?;
+        *loose = None;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Keeper {
@@ -206,13 +224,32 @@ impl fmt::Debug for Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
     use std::vec;
+
+    fn rows(path: &Path) -> Option<usize> {
+        OutboxFile::open(path).ok()?.rows().ok().map(|rows| rows.len())
+    }
+
+    /// Waits until a crash would leave so many rows.
+    fn wait_for_rows(path: &Path, count: usize) {
+        let copy = path.with_extension("copy");
+        // unless it is copied while it is written
+        let there = || {
+            std::fs::copy(path, &copy).unwrap();
+            rows(&copy) == Some(count)
+        };
+        let start = Instant::now();
+        while !there() {
+            assert!(start.elapsed() < Duration::from_mins(1), "there are not {count} rows");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
 
     #[test]
     fn row_that_is_deleted_later_stays_for_a_moment_and_never_comes_back() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("store");
-        let rows = |path| OutboxFile::open(path).ok()?.rows().ok().map(|rows| rows.len());
         let keeper = Keeper::start(OutboxFile::open(&path).unwrap(), 0).unwrap();
         let (number, _) = keeper.put(Zeroizing::new(vec![1]));
         keeper.put(Zeroizing::new(vec![2]));
@@ -221,17 +258,19 @@ mod tests {
         assert_eq!(rows(&path), Some(2));
         let keeper = Keeper::start(OutboxFile::open(&path).unwrap(), 2).unwrap();
         keeper.delete_later(number);
-        let copy = folder.path().join("copy");
-        // what a crash would leave, unless it is copied while it is written
-        let gone = || {
-            std::fs::copy(&path, &copy).unwrap();
-            rows(&copy) == Some(1)
-        };
-        let deadline = Instant::now() + Duration::from_mins(1);
-        while !gone() {
-            assert!(Instant::now() < deadline, "the row is still there");
-            thread::sleep(Duration::from_millis(50));
-        }
+        wait_for_rows(&path, 1);
+        keeper.close();
+    }
+
+    #[test]
+    fn row_that_is_deleted_does_not_come_back_although_nothing_else_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let keeper = Keeper::start(OutboxFile::open(&path).unwrap(), 0).unwrap();
+        let (number, _) = keeper.put(Zeroizing::new(vec![1]));
+        wait_for_rows(&path, 1);
+        keeper.delete(number);
+        wait_for_rows(&path, 0);
         keeper.close();
     }
 }
