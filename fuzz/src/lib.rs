@@ -4,6 +4,7 @@ pub mod packet;
 pub mod peer;
 pub mod proxy;
 mod replay;
+pub mod restart;
 
 use std::sync::LazyLock;
 

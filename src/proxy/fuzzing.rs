@@ -1,22 +1,28 @@
-//! What fuzz targets reach of the proxy: the writers of packets, and a session without sockets.
+//! What fuzz targets reach of the proxy: the writers of packets, a session without sockets, and a
+//! store without a file.
 //! Exists under `--cfg fuzzing` alone, and is no part of the library.
 
 use core::fmt;
+use std::collections::HashMap;
 use std::string::{String, ToString};
 use std::sync::{Arc, Mutex, RwLock};
 use std::vec::Vec;
 
-use super::clients::Clients;
+use super::clients::{Clients, Stored};
+use super::keeper::Keeper;
+use super::keeper::by_hand::ByHand;
 use super::meters::{Meters, Shows};
 use super::packet::{
     Connack, Connect, Draft, Frame, Kind, Malformed, Publish, Suback, Subscribe, Version,
 };
 use super::sent::DigestKey;
+use super::server::Found;
 use super::session::{self, Limits, Session};
 use super::{Core, InForce, Settings};
 use crate::guard::Config;
 use crate::keyring::Keyring;
 use crate::policy::{Links, Policy};
+use crate::store::outbox_file::NumberedRow;
 
 /// One of the ends of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +119,7 @@ pub fn plain_connect(connect: &Connect<'_>, client_id: &str) -> Vec<u8> {
     out
 }
 
-/// What all connections of one proxy share, without a store.
+/// What all connections of one proxy share.
 #[derive(Debug, Clone)]
 pub struct Shared(Arc<Core>);
 
@@ -121,7 +127,39 @@ impl Shared {
     /// A proxy that takes in packets of up to `max_packet` bytes.
     #[must_use]
     pub fn new(policy: Policy, keyring: Keyring, links: Links, max_packet: usize) -> Self {
-        let in_force = Arc::new(InForce::new(Config::new(policy, keyring, links)));
+        let config = Config::new(policy, keyring, links);
+        Self::with(config, max_packet, HashMap::new(), DigestKey([3; 16]), None)
+    }
+
+    /// A proxy with what a store holds.
+    ///
+    /// # Panics
+    /// If no store holds that.
+    #[must_use]
+    pub fn stored(
+        policy: Policy,
+        keyring: Keyring,
+        links: Links,
+        max_packet: usize,
+        rows: &[NumberedRow],
+    ) -> (Self, Store) {
+        let mut found = Found::read(rows).expect("rows of a proxy");
+        let (keeper, hand) = Keeper::by_hand(rows, found.next);
+        found.begin(&keeper).expect("random numbers");
+        let (clients, digest_key) = (found.clients, found.digest_key.expect("a key of digests"));
+        let config = Config::new(policy, keyring, links);
+        let shared = Self::with(config, max_packet, clients, digest_key, Some(Arc::new(keeper)));
+        (shared, Store(hand))
+    }
+
+    fn with(
+        config: Config,
+        max_packet: usize,
+        stored: HashMap<String, Stored>,
+        digest_key: DigestKey,
+        keeper: Option<Arc<Keeper>>,
+    ) -> Self {
+        let links = config.links();
         Self(Arc::new(Core {
             settings: Settings {
                 links,
@@ -132,20 +170,69 @@ impl Shared {
                 verified_by: "nothing",
                 auth_topics: None,
             },
-            in_force: RwLock::new(in_force),
-            clients: Clients::default(),
-            keeper: None,
-            digest_key: DigestKey([3; 16]),
+            in_force: RwLock::new(Arc::new(InForce::new(config))),
+            clients: Clients::new(stored, keeper.clone()),
+            keeper,
+            digest_key,
             meters: Meters::new(Shows::Nothing),
             vouching: None,
             plain_limits: Mutex::new(Limits::default()),
         }))
     }
 
+    /// Puts other rules and keys in force.
+    ///
+    /// # Panics
+    /// If a rule is less strict than the one before.
+    pub fn reload(&self, policy: Policy, keyring: Keyring) {
+        let links = self.0.settings.links;
+        self.0.replace(Config::new(policy, keyring, links)).expect("rules as strict");
+    }
+
+    /// Ends the use of the store in good order, when no connection is left.
+    pub fn stop(&self) {
+        self.0.clients.stop();
+    }
+
     /// The bytes by which sealing lengthens a packet at most.
     #[must_use]
     pub fn growth(&self) -> u32 {
         self.0.in_force().growth
+    }
+}
+
+/// A store that works when it is told to.
+pub struct Store(ByHand);
+
+/// A number, and what is stored under it.
+pub type StoredRow = NumberedRow;
+
+impl Store {
+    /// Writes up to so many jobs at once; whether there were any.
+    pub fn work(&mut self, jobs: usize) -> bool {
+        self.0.work(jobs)
+    }
+
+    /// What was acknowledged is no longer kept for its repetition.
+    pub fn expire(&mut self) {
+        self.0.expire();
+    }
+
+    /// Does what there is to do, and closes.
+    pub fn close(&mut self) {
+        self.0.close();
+    }
+
+    /// What a crash leaves.
+    #[must_use]
+    pub fn durable(&self) -> Vec<StoredRow> {
+        self.0.durable()
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Store")
     }
 }
 
@@ -180,6 +267,33 @@ impl Connection {
         let bytes = outbox.ready().to_vec();
         outbox.wrote(bytes.len());
         bytes
+    }
+
+    /// What is durable by now may leave.
+    pub fn reached(&mut self, shared: &Shared) {
+        if let Some(keeper) = &shared.0.keeper {
+            self.0.reached(*keeper.progress().borrow());
+        }
+    }
+
+    /// How many bytes wait for `side`, with those that may not leave yet.
+    #[must_use]
+    pub fn waiting(&self, side: Side) -> usize {
+        match side {
+            Side::Client => self.0.to_client.waiting(),
+            Side::Main => self.0.to_main.waiting(),
+            Side::Plain => self.0.to_plain.waiting(),
+        }
+    }
+
+    /// The proxy stops.
+    pub fn stop(&mut self) {
+        self.0.stop();
+    }
+
+    /// The connection has ended, for whatever reason.
+    pub fn ended(&self, now: u64) {
+        self.0.ended(now);
     }
 
     /// Opens the plain link if it is asked for; whether it was.

@@ -30,7 +30,7 @@ use crate::guard::Config;
 use crate::keyring::Keyring;
 use crate::policy::{Links, Policy};
 use crate::session::{Entropy, NoEntropy};
-use crate::store::outbox_file::OutboxFile;
+use crate::store::outbox_file::{NumberedRow, OutboxFile};
 use crate::wire::Form;
 
 /// A proxy that listens, and serves nobody before [`Proxy::run`].
@@ -261,11 +261,11 @@ pub(super) fn core(
     vouching: Option<Arc<Vouching>>,
     config: Config,
 ) -> Result<Core, ProxyError> {
-    let mut stored = HashMap::new();
-    let mut digest_key = None;
-    let keeper = options.store.map(|file| open(file, &mut stored, &mut digest_key)).transpose()?;
-    let keeper = keeper.map(Arc::new);
-    let digest_key = digest_key.map_or_else(draw, Ok)?;
+    let (keeper, found) = match options.store {
+        Some(file) => open(file).map(|(keeper, found)| (Some(Arc::new(keeper)), found))?,
+        None => (None, Found::default()),
+    };
+    let digest_key = found.digest_key.map_or_else(draw, Ok)?;
     let shows = options.status.map_or(Shows::Nothing, |(_, shows)| shows);
     Ok(Core {
         settings: Settings {
@@ -278,7 +278,7 @@ pub(super) fn core(
             auth_topics: options.peer.as_ref().map(PeerAuth::topics),
         },
         in_force: RwLock::new(Arc::new(InForce::new(config))),
-        clients: Clients::new(stored, keeper.clone()),
+        clients: Clients::new(found.clients, keeper.clone()),
         keeper,
         digest_key,
         meters: Meters::new(shows),
@@ -293,38 +293,59 @@ fn draw() -> Result<DigestKey, NoEntropy> {
     random.first_chunk().copied().map(DigestKey).ok_or(NoEntropy)
 }
 
-/// Reads a store, and starts its thread.
-fn open(
-    file: OutboxFile,
-    stored: &mut HashMap<String, Stored>,
-    digest_key: &mut Option<DigestKey>,
-) -> Result<Keeper, ProxyError> {
-    let mut next = 0_u64;
-    let mut replaced = Vec::new();
-    for (number, bytes) in file.rows()? {
-        next = next.max(number.saturating_add(1));
-        match row::read(number, &bytes).ok_or_else(|| file.damaged())? {
-            Row::DigestKey(key) => *digest_key = Some(key),
-            Row::Replay(client_id, key, value) => {
-                let rows = &mut stored.entry(client_id).or_default().rows;
-                replaced.extend(rows.insert(key, (number, value)).map(|(before, _)| before));
-            }
-            Row::Message(client_id, id, entry) => {
-                let sent = &mut stored.entry(client_id).or_default().sent;
-                sent.put(id, entry, |gone| replaced.extend(gone.row));
+/// What a store holds.
+#[derive(Default)]
+pub(super) struct Found {
+    pub(super) clients: HashMap<String, Stored>,
+    pub(super) digest_key: Option<DigestKey>,
+    /// A number above those of all rows.
+    pub(super) next: u64,
+    /// Rows in whose place there are others.
+    replaced: Vec<u64>,
+}
+
+impl Found {
+    /// What these rows say; `None` if another program made one.
+    pub(super) fn read(rows: &[NumberedRow]) -> Option<Self> {
+        let mut found = Self::default();
+        let Self { clients, digest_key, next, replaced } = &mut found;
+        for (number, bytes) in rows {
+            *next = (*next).max(number.saturating_add(1));
+            match row::read(*number, bytes)? {
+                Row::DigestKey(key) => *digest_key = Some(key),
+                Row::Replay(client_id, key, value) => {
+                    let rows = &mut clients.entry(client_id).or_default().rows;
+                    replaced.extend(rows.insert(key, (*number, value)).map(|(before, _)| before));
+                }
+                Row::Message(client_id, id, entry) => {
+                    let sent = &mut clients.entry(client_id).or_default().sent;
+                    sent.put(id, entry, |gone| replaced.extend(gone.row));
+                }
             }
         }
+        Some(found)
     }
-    let keeper = Keeper::start(file, next).map_err(ProxyError::Thread)?;
-    for row in replaced {
-        keeper.delete(row);
+
+    /// Puts the store in order: what was replaced goes, and there is a key of digests.
+    pub(super) fn begin(&mut self, keeper: &Keeper) -> Result<(), NoEntropy> {
+        for row in self.replaced.drain(..) {
+            keeper.delete(row);
+        }
+        if self.digest_key.is_none() {
+            let key = draw()?;
+            keeper.put(row::digest_key(key));
+            self.digest_key = Some(key);
+        }
+        Ok(())
     }
-    if digest_key.is_none() {
-        let key = draw()?;
-        keeper.put(row::digest_key(key));
-        *digest_key = Some(key);
-    }
-    Ok(keeper)
+}
+
+/// Reads a store, and starts its thread.
+fn open(file: OutboxFile) -> Result<(Keeper, Found), ProxyError> {
+    let mut found = Found::read(&file.rows()?).ok_or_else(|| file.damaged())?;
+    let keeper = Keeper::start(file, found.next).map_err(ProxyError::Thread)?;
+    found.begin(&keeper)?;
+    Ok((keeper, found))
 }
 
 impl fmt::Debug for Proxy {

@@ -29,7 +29,8 @@ pub const CLEAR: usize = 6;
 /// What time it is, in Unix milliseconds.
 pub const NOW: u64 = 1_700_000_000_000;
 
-fn policy(replay: impl Fn(Replay) -> Replay) -> Policy {
+/// The rules of [`TOPICS`], behind another that covers some of them.
+pub(crate) fn policy(first: Option<Rule>, replay: impl Fn(Replay) -> Replay) -> Policy {
     let window = replay(Replay::Window);
     let rules = [
         Rule::sealed(["sealed/#"]).transport(Transport::Any).replay(window).build(),
@@ -43,13 +44,14 @@ fn policy(replay: impl Fn(Replay) -> Replay) -> Policy {
         Rule::clear(["clear/#"]).transport(Transport::Any).build(),
         Rule::clear(["cleartcp/#"]).transport(Transport::Tcp).build(),
     ];
-    Policy::new(rules.into_iter().map(|rule| rule.expect("a legal rule")).collect())
+    let rules = rules.into_iter().map(|rule| rule.expect("a legal rule"));
+    Policy::new(first.into_iter().chain(rules).collect())
 }
 
 /// The rules of the proxy.
 #[must_use]
 pub fn rules() -> Policy {
-    policy(|replay| replay)
+    policy(None, |replay| replay)
 }
 
 /// Every key.
@@ -89,7 +91,7 @@ pub struct Observer(GuardRx);
 
 impl Default for Observer {
     fn default() -> Self {
-        let policy = policy(|_| Replay::Off);
+        let policy = policy(None, |_| Replay::Off);
         let guard = Guard::with_entropy(policy, keyring(), Links::Tcp, Box::new(Constant));
         Self(guard.expect("a constant does not fail").split().1)
     }
