@@ -199,6 +199,22 @@ fn a_rolled_back_update_is_refused() {
 }
 
 #[test]
+fn an_update_with_the_stored_serial_and_other_keys_is_refused_and_the_next_one_taken() {
+    let (mut node, mut publisher) = (Node::provisioned("a", 1), publisher("a", 1));
+    let second = snapshot(2, &[(2, KeyState::Active)]);
+    let update = sealed(&mut publisher, &second, EPOCH);
+    node.take(&update, EPOCH).unwrap();
+    // of an authority that does not know that it gave this serial away
+    let other = sealed(&mut publisher, &snapshot(2, &[(3, KeyState::Active)]), EPOCH + 1);
+    let refused = node.take(&other, EPOCH + 1).unwrap_err();
+    assert_eq!(refused, UpdateError::OtherContents { serial: 2 });
+    let again = sealed(&mut publisher, &second, EPOCH + 2);
+    assert_eq!(node.take(&again, EPOCH + 2).map(|ack| ack.serial()), Ok(2));
+    let third = sealed(&mut publisher, &snapshot(3, &[(3, KeyState::Active)]), EPOCH + 3);
+    assert_eq!(node.take(&third, EPOCH + 3).map(|ack| ack.serial()), Ok(3));
+}
+
+#[test]
 fn a_withheld_update_shows_after_a_run() {
     let (mut node, mut publisher) = (Node::provisioned("a", 1), publisher("a", 1));
     assert_eq!(node.receiver.withheld(), None);

@@ -3,6 +3,8 @@
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
+use sha2::{Digest, Sha256};
+
 use super::link::{Link, LinkError, OpenError, Opened};
 use super::{PublishError, Snapshot, Topics, codec};
 #[cfg(feature = "rumqttc")]
@@ -35,6 +37,12 @@ pub enum UpdateError {
         /// The lowest that is taken.
         least: u64,
     },
+    /// Its serial is the one that is stored, and its contents are others: of two authorities, or of
+    /// one whose ledger of yesterday was put back. The next serial is taken again.
+    OtherContents {
+        /// Its serial.
+        serial: u64,
+    },
 }
 
 impl fmt::Display for UpdateError {
@@ -49,6 +57,11 @@ impl fmt::Display for UpdateError {
             Self::RolledBack { serial, least } => {
                 write!(f, "the update has serial {serial}, and {least} is the least: it is old")
             }
+            Self::OtherContents { serial } => write!(
+                f,
+                "the update has serial {serial} as the stored one, and other keys: the authority \
+                 runs twice or has an old ledger, order a rotation there"
+            ),
         }
     }
 }
@@ -152,7 +165,7 @@ impl Update<'_> {
     #[must_use]
     pub fn stored(self) -> (Snapshot, AckDue) {
         let Self { receiver, mut record, proof, snapshot } = self;
-        receiver.serial = Some(snapshot.serial);
+        receiver.resume(&snapshot);
         record.confirm(&proof);
         receiver.record = Some(record);
         let ack = AckDue { serial: snapshot.serial };
@@ -170,6 +183,8 @@ pub struct Receiver {
     device: String,
     realm: String,
     serial: Option<u64>,
+    /// Of what is stored with that serial, as far as it is known.
+    contents: Option<[u8; 32]>,
     /// The highest serial that the authority said there is.
     attested: Option<u64>,
     record: Option<LatestRecord>,
@@ -191,7 +206,8 @@ impl Receiver {
         let link = Link::new(key, realm, device)?;
         let key_id = auth::key_id(&auth::key(&schedule::root(key, realm)?));
         let (device, realm) = (device.as_str().into(), realm.into());
-        Ok(Self { link, key_id, topics, device, realm, serial, attested: None, record: None })
+        let (contents, attested, record) = (None, None, None);
+        Ok(Self { link, key_id, topics, device, realm, serial, contents, attested, record })
     }
 
     /// Where to listen, and where to acknowledge.
@@ -213,10 +229,10 @@ impl Receiver {
         self.link.kid()
     }
 
-    /// Takes up the serial that is stored.
-    #[cfg(feature = "rumqttc")]
-    pub(crate) const fn resume(&mut self, serial: Option<u64>) {
-        self.serial = serial;
+    /// Takes up what is stored.
+    pub(crate) fn resume(&mut self, stored: &Snapshot) {
+        self.serial = Some(stored.serial);
+        self.contents = Some(digest(stored));
     }
 
     /// Whether runs under `key` as `device` say something of this device's updates.
@@ -295,6 +311,9 @@ impl Receiver {
             return Err(UpdateError::RolledBack { serial, least });
         }
         if self.serial == Some(serial) {
+            if self.contents.is_some_and(|stored| stored != digest(&snapshot)) {
+                return Err(UpdateError::OtherContents { serial });
+            }
             self.record = Some(record);
             return Ok(Received::Known(AckDue { serial }));
         }
@@ -344,4 +363,9 @@ impl Receiver {
         let sealed = self.link.seal(&self.topics.acknowledgements, None, &text, (rng, extra), out);
         sealed.map_err(|error: LinkError| error.into())
     }
+}
+
+/// Two snapshots with one serial have the same contents, or the authority lost its memory.
+fn digest(snapshot: &Snapshot) -> [u8; 32] {
+    Sha256::digest(&*snapshot.encode()).into()
 }

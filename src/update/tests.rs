@@ -324,7 +324,7 @@ fn topics_are_those_of_the_format() {
 #[test]
 fn errors_say_what_happened() {
     let opening = OpenError::NotAuthentic;
-    let errors: [(&dyn ToString, &str); 24] = [
+    let errors: [(&dyn ToString, &str); 25] = [
         (&OpenError::OtherTopic, "the message came on another topic: it was ignored"),
         (&OpenError::Cleared, "the message is empty: somebody deleted the retained update"),
         (&OpenError::NotSealed, "the message is not sealed: it was ignored"),
@@ -342,6 +342,11 @@ fn errors_say_what_happened() {
         (
             &UpdateError::RolledBack { serial: 2, least: 3 },
             "the update has serial 2, and 3 is the least: it is old",
+        ),
+        (
+            &UpdateError::OtherContents { serial: 2 },
+            "the update has serial 2 as the stored one, and other keys: the authority runs twice or \
+             has an old ledger, order a rotation there",
         ),
         (&UpdateError::Rejected(Rejected::Stale), "a newer value of the topic was delivered"),
         (

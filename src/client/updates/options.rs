@@ -133,7 +133,9 @@ impl KeyUpdates {
         let state = store.read().map_err(E::Store)?;
         let held = state.map(|state| Held::decode(&state, receiver.kid()));
         let held = held.transpose().map_err(E::State)?;
-        receiver.resume(held.as_ref().map(|held| held.snapshot().serial()));
+        if let Some(held) = &held {
+            receiver.resume(held.snapshot());
+        }
         Ok(Self { receiver, store: Box::new(store), held, grace: GRACE })
     }
 

@@ -165,6 +165,23 @@ async fn authority_with_an_older_ledger_is_told_what_the_device_has() {
 }
 
 #[tokio::test]
+async fn stored_serial_with_other_keys_is_told_and_not_acknowledged() {
+    let (memory, mut authority) = (Memory::with_first(), Authority::new());
+    let entries = || vec![Entry::new(grant(1)).unwrap()];
+    let running = Running::start(&memory, vec![], vec![]);
+    let second = authority.seal(&Snapshot::new(2, entries(), vec![]).unwrap());
+    assert_eq!(running.take(&authority, &second), Some(2));
+    drop(running);
+    // over a restart
+    let running = Running::start(&memory, vec![], vec![]);
+    let other = authority.update(2, &[(2, ACTIVE)]);
+    let Outcome::Refused(reason) = running.updates.take(&other, true) else { panic!("taken") };
+    assert_eq!(reason, UpdateError::OtherContents { serial: 2 });
+    assert_eq!(running.states(), [(1, State::Active)]);
+    assert_eq!(running.take(&authority, &second), Some(2));
+}
+
+#[tokio::test]
 async fn reload_leaves_the_keys_of_updates_in_force() {
     let (memory, mut authority) = (Memory::with_first(), Authority::new());
     let running = Running::start(&memory, vec![], vec![]);
