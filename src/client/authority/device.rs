@@ -17,6 +17,7 @@ use crate::wire::SenderNumber;
 
 /// In front of what is digested.
 const DIGESTED: &[u8] = b"mqtt-seal v1 ledger digest\0";
+const KEYS_DIGESTED: &[u8] = b"mqtt-seal v1 ledger keys\0";
 
 /// Why a device is given no update: it keeps what it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +75,10 @@ pub(super) struct Wanted {
     entries: Vec<Entry>,
     pins: Vec<SpkiHash>,
     generation: u32,
+    /// A digest of the keys of that generation.
+    keys: [u8; DIGEST_LEN],
+    /// The greatest generation of these that it has.
+    known: u32,
     sender: Option<SenderNumber>,
 }
 
@@ -108,37 +113,53 @@ impl Device {
         pins: &[SpkiHash],
     ) -> Result<Wanted, Unfit> {
         if self.revoked {
-            let (entries, pins) = (Vec::new(), Vec::new());
-            return Ok(Wanted { entries, pins, generation: 0, sender: None });
+            let (entries, pins, keys) = (Vec::new(), Vec::new(), [0; DIGEST_LEN]);
+            let known = self.progress.known;
+            return Ok(Wanted { entries, pins, generation: 0, keys, known, sender: None });
         }
         let sender =
             if self.compact { Some(keys.sender_of(id).ok_or(Unfit::NoSender)?) } else { None };
         let shares: Vec<Share<'_>> = self.shares.iter().map(Granted::share).collect();
         let own = keys.grant_for(&shares, None).map_err(Unfit::Share)?;
+        let generation = own.grants().map(Grant::generation).max().unwrap_or_default();
+        let newest = own.grants().filter(|grant| grant.generation() == generation);
+        let keys = digest_of_keys(newest);
+        let known = self.has_of(generation, &keys);
         let mut entries = Vec::with_capacity(own.grants().count());
         for grant in own.grants() {
             let grant = grant.again();
-            let grant = match sender.filter(|sender| self.has_to_take(*sender, &grant)) {
+            let takes = |sender: &SenderNumber| self.has_to_take(*sender, &grant, known);
+            let grant = match sender.filter(takes) {
                 Some(sender) => grant.with_sender(sender),
                 None => grant,
             };
             entries.push(Entry::new(grant).map_err(Unfit::Entry)?);
         }
-        let generation = entries.iter().map(Entry::generation).max().unwrap_or_default();
-        Ok(Wanted { entries, pins: pins.to_vec(), generation, sender })
+        Ok(Wanted { entries, pins: pins.to_vec(), generation, keys, known, sender })
+    }
+
+    /// The greatest generation that it has, where `generation` with these keys is the greatest there
+    /// is.
+    fn has_of(&self, generation: u32, keys: &[u8; DIGEST_LEN]) -> u32 {
+        let Progress { known, known_keys, .. } = &self.progress;
+        // what it had beyond was erased, and its number may have been given to another key
+        let same = known_keys == keys || *known_keys == [0; DIGEST_LEN];
+        if *known == generation && !same {
+            return generation.saturating_sub(1);
+        }
+        (*known).min(generation)
     }
 
     // SPEC §10, "The authority removes 9, under the next serial"
-    fn has_to_take(&self, sender: SenderNumber, grant: &Grant) -> bool {
-        let Progress { known, known_sender, .. } = self.progress;
-        known_sender != Some(sender) || grant.generation() > known
+    fn has_to_take(&self, sender: SenderNumber, grant: &Grant, known: u32) -> bool {
+        self.progress.known_sender != Some(sender) || grant.generation() > known
     }
 
     /// The snapshot of what it is to have: under the next serial if no serial has these contents
     /// yet. Whether it is a new one.
     // SPEC §10: a serial has one content
     pub(super) fn renew(&mut self, wanted: Wanted) -> Result<(Snapshot, bool), Unfit> {
-        let Wanted { entries, pins, generation, sender } = wanted;
+        let Wanted { entries, pins, generation, keys, known: has, sender } = wanted;
         let serial = self.progress.serial;
         let new =
             |entries, pins, serial| Snapshot::new(serial, entries, pins).map_err(Unfit::Snapshot);
@@ -149,11 +170,12 @@ impl Device {
             self.progress.serial = serial.saturating_add(1);
             self.progress.digest = digest;
             self.progress.offered = generation;
+            self.progress.offered_keys = keys;
             self.progress.offered_sender = sender;
-            if !self.revoked {
-                // what it knows beyond was erased: the next key with that number is another one
-                self.progress.known = self.progress.known.min(generation);
+            if has == generation {
+                self.progress.known_keys = keys;
             }
+            self.progress.known = has;
         }
         Ok((snapshot.with_serial(self.progress.serial), !known))
     }
@@ -179,6 +201,7 @@ impl Device {
         }
         progress.acknowledged = serial;
         progress.known = progress.offered;
+        progress.known_keys = progress.offered_keys;
         progress.known_sender = progress.offered_sender;
         progress.seen = now;
         Ok(Acknowledged::New { serial })
@@ -198,4 +221,10 @@ pub(super) enum Acknowledged {
 fn digest(snapshot: &Snapshot) -> [u8; DIGEST_LEN] {
     let text = snapshot.encode();
     Sha256::new().chain_update(DIGESTED).chain_update(&text).finalize().into()
+}
+
+/// What tells a generation from another that was given its number.
+fn digest_of_keys<'g>(grants: impl Iterator<Item = &'g Grant>) -> [u8; DIGEST_LEN] {
+    let start = Sha256::new().chain_update(KEYS_DIGESTED);
+    grants.fold(start, |hash, grant| hash.chain_update(grant.parts().expose())).finalize().into()
 }

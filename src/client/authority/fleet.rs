@@ -341,7 +341,9 @@ impl Fleet {
     /// The next change of the key file, if it is time for one. `now` is in Unix milliseconds.
     #[must_use]
     pub fn step(&self, keys: &KeyFile, now: u64) -> Option<Step> {
-        let situation = Situation { rotation: self.rotation, offered: self.offered, now };
+        let (rotation, offered) = (self.rotation, self.offered);
+        let nothing_due = self.due.is_empty();
+        let situation = Situation { rotation, offered, nothing_due, now };
         step::next(keys, &situation, |generation| {
             self.devices.values().filter(|device| device.is_waited_for(generation)).count()
         })

@@ -62,6 +62,9 @@ pub(super) struct Situation {
     pub(super) rotation: Option<Rotation>,
     /// Since when every device was offered the newest, over this connection.
     pub(super) offered: Option<u64>,
+    /// Whether there is nobody who may have to be given something else: until then it is not known
+    /// what devices have of the file as it is.
+    pub(super) nothing_due: bool,
     /// Unix milliseconds.
     pub(super) now: u64,
 }
@@ -100,7 +103,8 @@ pub(super) fn next(
     let generation = pending.find(|grant| grant.generation() == newest)?.generation();
     let missing = missing(newest);
     let step = Step::Activate { generation, retire: order.retire, missing };
-    (missing == 0 || is_over(keys, situation, &order, generation)).then_some(step)
+    let all_have_it = missing == 0 && situation.nothing_due;
+    (all_have_it || is_over(keys, situation, &order, generation)).then_some(step)
 }
 
 /// Whether devices that did not acknowledge `generation` are waited for no longer: it was drawn and

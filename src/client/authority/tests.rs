@@ -53,6 +53,12 @@ fn row(number: usize) -> DeviceRow {
     DeviceRow::new(pairwise(number), vec![Granted::new(node)], number == 0, START)
 }
 
+fn first_keys() -> KeyFile {
+    let mut keys = KeyFile::generate("r", &mut Counting(1_000)).unwrap();
+    keys.allot("d0").unwrap();
+    keys
+}
+
 fn order(past: u32, ordered: u64) -> Rotation {
     Rotation { past, ordered, patience: 100, retire: 50 }
 }
@@ -132,7 +138,7 @@ impl World {
         keys.allot("d0").unwrap();
         let mut world = Self {
             fleet: Fleet::new(&settings(), vec![], START).unwrap(),
-            keys,
+            keys: first_keys(),
             stored: BTreeMap::new(),
             revoked: vec![],
             order: None,

@@ -161,12 +161,16 @@ pub struct Progress {
     pub digest: [u8; DIGEST_LEN],
     /// The greatest generation in it.
     pub offered: u32,
+    /// A digest of the keys of that generation: another one may be given its number.
+    pub offered_keys: [u8; DIGEST_LEN],
     /// The sender number in it.
     pub offered_sender: Option<SenderNumber>,
     /// The highest serial that the device acknowledged; 0 before the first.
     pub acknowledged: u64,
     /// The greatest generation that the device has.
     pub known: u32,
+    /// A digest of its keys; zeros where the ledger is of before there was one.
+    pub known_keys: [u8; DIGEST_LEN],
     /// The sender number that the device has taken.
     pub known_sender: Option<SenderNumber>,
     /// When the device last proved to be there, in Unix milliseconds; 0 before the first time.
@@ -186,7 +190,7 @@ impl Progress {
         };
         let mut bytes = Vec::new();
         let mut put = |part: &[u8]| bytes.extend_from_slice(part);
-        cbor::head(ARRAY, 8, &mut put);
+        cbor::head(ARRAY, 10, &mut put);
         cbor::string(BYTES, &self.digest, &mut put);
         for number in [
             self.serial,
@@ -199,19 +203,22 @@ impl Progress {
         ] {
             cbor::head(UNSIGNED, number, &mut put);
         }
+        for keys in [&self.offered_keys, &self.known_keys] {
+            cbor::string(BYTES, keys, &mut put);
+        }
         bytes
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut items = Items::new(bytes);
-        items.expect_head(ARRAY, 8).ok()?;
+        let len = items.head(ARRAY).ok().filter(|len| [8, 10].contains(len))?;
         let digest = *items.array(BYTES).ok()?;
         let mut number = || items.head(UNSIGNED).ok();
         let sender = |number: u64| match number.checked_sub(1) {
             None => Some(None),
             Some(number) => SenderNumber::new(u32::try_from(number).ok()?).map(Some),
         };
-        let progress = Self {
+        let mut progress = Self {
             digest,
             serial: number()?,
             offered: u32::try_from(number()?).ok()?,
@@ -220,7 +227,12 @@ impl Progress {
             known: u32::try_from(number()?).ok()?,
             known_sender: sender(number()?)?,
             seen: number()?,
+            ..Self::default()
         };
+        if len == 10 {
+            progress.offered_keys = *items.array(BYTES).ok()?;
+            progress.known_keys = *items.array(BYTES).ok()?;
+        }
         items.is_empty().then_some(progress)
     }
 }

@@ -37,9 +37,11 @@ fn progress() -> Progress {
         serial: 300,
         digest: [7; DIGEST_LEN],
         offered: 4,
+        offered_keys: [5; DIGEST_LEN],
         offered_sender: SenderNumber::new(0),
         acknowledged: 299,
         known: 3,
+        known_keys: [6; DIGEST_LEN],
         known_sender: None,
         seen: 1_800_000_000_000,
     }
@@ -196,6 +198,13 @@ fn rows_are_read_whole_or_not_at_all() {
         }
     }
     assert_eq!(Progress::decode(&progress().encode()), Some(progress()));
+    // as it was before there were digests of keys
+    let mut before = progress().encode();
+    before[0] = 0x88;
+    before.truncate(before.len() - 2 * (DIGEST_LEN + 2));
+    let (offered_keys, known_keys) = ([0; DIGEST_LEN], [0; DIGEST_LEN]);
+    let expected = Progress { offered_keys, known_keys, ..progress() };
+    assert_eq!(Progress::decode(&before), Some(expected));
     assert_eq!(Rotation::decode(&ORDER.encode()), Some(ORDER));
 }
 

@@ -173,6 +173,40 @@ fn number_of_an_erased_generation_is_another_key() {
     assert_eq!(world.sealing(), [2]);
 }
 
+/// An older key file was put back, and a rotation ordered with it, as docs/authority.md says.
+#[test]
+fn generation_that_is_drawn_under_a_number_of_before_is_waited_for() {
+    let mut world = settled();
+    world.rotate();
+    world.settle(&ALL);
+    assert_eq!(world.sealing(), [2]);
+    world.keys = first_keys();
+    world.order = Some(order(1, world.now));
+    world.restart();
+    // it is drawn before anything else is done
+    world.settle(&[0, 2]);
+    assert_eq!(world.sealing(), [1], "device 1 does not have this generation 2");
+    world.settle(&ALL);
+    assert_eq!(world.sealing(), [2]);
+}
+
+#[test]
+fn key_under_the_number_of_another_is_waited_for() {
+    let mut world = settled();
+    world.keys.add_generation(&mut Counting(7_000)).unwrap();
+    world.fleet.keys_changed();
+    world.settle(&ALL);
+    // by hand, while no authority runs
+    world.keys.erase(2).unwrap();
+    world.keys.add_generation(&mut Counting(8_000)).unwrap();
+    world.order = Some(order(1, world.now));
+    world.restart();
+    world.settle(&[0, 2]);
+    assert_eq!(world.sealing(), [1], "device 1 does not have this generation 2");
+    world.settle(&ALL);
+    assert_eq!(world.sealing(), [2]);
+}
+
 #[test]
 fn order_for_a_generation_that_was_drawn_long_ago_waits_from_the_order_on() {
     let mut world = settled();
