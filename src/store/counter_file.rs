@@ -8,6 +8,7 @@ use std::string::String;
 
 use sha2::{Digest, Sha256};
 
+use super::MEND_DISK;
 use super::lock::Lock;
 use crate::session::CounterStore;
 use crate::wire::header::{MAX_COUNTER, SenderNumber};
@@ -133,7 +134,8 @@ impl fmt::Display for CounterFileError {
                 path.display()
             ),
             Self::Io { path, error } => {
-                write!(f, "counter file {} cannot be written: {error}", path.display())
+                let path = path.display();
+                write!(f, "counter file {path} cannot be read or written, {error}: {MEND_DISK}")
             }
             Self::Exhausted => {
                 f.write_str("the sender number has no counter left: ask for another number")

@@ -34,3 +34,6 @@ pub use position::Position;
 pub use reload::{FilesError, read_files};
 #[cfg(feature = "serde")]
 pub use section::Shape;
+
+/// What to do where the operating system does not read or write.
+const MEND_DISK: &str = "make room, or check the folder and its permissions";

@@ -242,7 +242,7 @@ fn receiver_whose_log_cannot_be_written_delivers_nothing_until_it_can() {
     assert!(limited.unwrap().success());
     input.write_all(line(&messages[1]).as_bytes()).unwrap();
     let failed = lines.map(Result::unwrap).find(|line| line.starts_with("failed")).unwrap();
-    assert!(failed.contains("cannot be read or written: File too large"), "{failed}");
+    assert!(failed.contains("cannot be read or written, File too large"), "{failed}");
     child.wait().unwrap();
 
     let mut log = scene.log();

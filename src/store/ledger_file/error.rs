@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::string::String;
 
+use crate::store::MEND_DISK;
 use crate::store::replay_file::ReplayFileError;
 
 /// Why a ledger cannot be made, read or changed. After an error it holds what it held.
@@ -126,7 +127,9 @@ impl fmt::Display for LedgerFileError {
             Self::NewerVersion { version, .. } => {
                 return write!(f, "is of version {version}: use the library that made it");
             }
-            Self::Io { error, .. } => return write!(f, "cannot be read or written: {error}"),
+            Self::Io { error, .. } => {
+                return write!(f, "cannot be read or written, {error}: {MEND_DISK}");
+            }
             fixed => fixed.text(),
         })
     }

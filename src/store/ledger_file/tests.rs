@@ -249,6 +249,16 @@ fn file_of_something_else_is_refused_with_the_reason() {
 }
 
 #[test]
+fn disk_that_is_full_is_told_with_what_to_do() {
+    let error = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    assert_eq!(
+        LedgerFileError::io(Path::new("ledger"), error).to_string(),
+        "ledger ledger cannot be read or written, no storage space: make room, or check the folder \
+         and its permissions"
+    );
+}
+
+#[test]
 fn settings_are_checked() {
     let complaint = |realm: &str, authority: &str, prefix: &str| {
         Settings::new(realm, authority, prefix).unwrap_err().to_string()

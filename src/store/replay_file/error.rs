@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::string::String;
 
+use crate::store::MEND_DISK;
+
 /// Why a replay log cannot be had from a file, or not be written to it.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -100,7 +102,9 @@ impl fmt::Display for ReplayFileError {
             Self::NewerVersion { version, .. } => {
                 return write!(f, "is of version {version}: use the library that made it");
             }
-            Self::Io { error, .. } => return write!(f, "cannot be read or written: {error}"),
+            Self::Io { error, .. } => {
+                return write!(f, "cannot be read or written, {error}: {MEND_DISK}");
+            }
         })
     }
 }
@@ -120,7 +124,7 @@ pub(in crate::store) fn of(path: &Path, error: impl Into<redb::Error>) -> Replay
         | redb::Error::TableTypeMismatch { .. } => ReplayFileError::Foreign { path },
         redb::Error::Io(error) if !is_damage(error.kind()) => ReplayFileError::Io { path, error },
         redb::Error::PreviousIo => {
-            let error = io::Error::other("an earlier write failed: open it anew");
+            let error = io::Error::other("an earlier write failed, open it anew");
             ReplayFileError::Io { path, error }
         }
         _ => ReplayFileError::Damaged { path },

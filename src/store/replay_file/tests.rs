@@ -187,7 +187,8 @@ fn folder_is_no_log() {
 #[test]
 fn write_after_a_failed_one_is_refused() {
     let error = error::of(Path::new("replay"), redb::Error::PreviousIo).to_string();
-    let text = "cannot be read or written: an earlier write failed: open it anew";
+    let text = "cannot be read or written, an earlier write failed, open it anew: make room, or \
+                check the folder and its permissions";
     assert_eq!(error, format!("replay log replay {text}"));
 }
 

@@ -4,6 +4,7 @@ use core::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::store::MEND_DISK;
 use crate::store::private_file::PrivateFileError;
 
 /// Why a file of updates is not opened, read or written. After a failed write it holds what it held
@@ -75,7 +76,9 @@ impl fmt::Display for UpdateFileError {
         | Self::NewerVersion { path }) = self;
         write!(f, "update file {}", path.display())?;
         match self {
-            Self::Io { error, .. } => write!(f, " cannot be used: {error}"),
+            Self::Io { error, .. } => {
+                write!(f, " cannot be read or written, {error}: {MEND_DISK}")
+            }
             Self::NotAFile { .. } => f.write_str(" is none: name a file"),
             Self::Permissions { mode, .. } => {
                 write!(f, " is open to others (mode {mode:o}): set its mode to 600")

@@ -126,6 +126,8 @@ fn folder_that_cannot_be_written_leaves_the_old_state() {
     fs::create_dir(beside(&path, ".new")).unwrap();
     let error = store.write(b"new").unwrap_err();
     assert!(matches!(error, UpdateFileError::Io { .. }), "{error}");
+    let remedy = ": make room, or check the folder and its permissions";
+    assert!(error.to_string().ends_with(remedy), "{error}");
     assert_eq!(store.read().unwrap().unwrap().as_slice(), b"old");
 }
 
