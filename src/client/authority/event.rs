@@ -32,6 +32,14 @@ pub enum Event {
         /// The broker that it is told the keys of.
         broker: String,
     },
+    /// A device asked for the keys of a broker that is not vouched for, and is not answered.
+    #[non_exhaustive]
+    OtherBroker {
+        /// The device.
+        device: String,
+        /// The broker, as the device is configured with it.
+        broker: String,
+    },
     /// A device proved to be there.
     #[non_exhaustive]
     Seen {
@@ -114,8 +122,18 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected => f.write_str("connected: publishing all updates anew"),
+            Self::Disconnected { error: error @ LinkError::PacketTooLarge { .. } } => write!(
+                f,
+                "{error}; connecting again: somebody wrote it to a topic of this authority, so limit \
+                 packets at the broker or use mqtt 5, and delete it if it is retained"
+            ),
             Self::Disconnected { error } => write!(f, "{error}; connecting again"),
             Self::Answered { device, broker } => write!(f, "{device} asked, over {broker}"),
+            Self::OtherBroker { device, broker } => write!(
+                f,
+                "{device} asks for the keys of {broker}, which is not vouched for: name it with \
+                 --broker, or correct it at the device"
+            ),
             Self::Seen { device, broker } => write!(f, "{device} is there, over {broker}"),
             Self::Updated { device, serial } => write!(f, "{device} is given update {serial}"),
             Self::Acknowledged { device, serial } => write!(f, "{device} has update {serial}"),
@@ -135,7 +153,11 @@ impl fmt::Display for Event {
             Self::NotPublished { topic, error } => write!(f, "{topic}: not published: {error}"),
             Self::Stepped { step } => step.fmt(f),
             Self::KeysUnreadable { error } => write!(f, "the key file is left aside: {error}"),
-            Self::Ignored { count } => write!(f, "{count} messages were ignored"),
+            Self::Ignored { count } => write!(
+                f,
+                "{count} {} ignored: not authentic, of no device in the ledger, repeated or late",
+                if *count == 1 { "message was" } else { "messages were" }
+            ),
             Self::Settled => f.write_str("every device has what there is for it"),
         }
     }

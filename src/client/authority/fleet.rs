@@ -17,6 +17,7 @@ use crate::store::key_file::KeyFile;
 use crate::store::ledger_file::{Changes, Loaded, Progress, Rotation, Settings};
 use crate::topic::TopicName;
 use crate::update::{AckError, PublishError};
+use crate::wire::control::Challenge;
 
 /// A row of the ledger that is no device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,15 @@ pub enum Heard {
         broker: String,
         /// The answer.
         answer: Outgoing,
+    },
+    /// An authentic challenge for the keys of a broker that is not vouched for: nothing is answered.
+    /// The two have other names of the broker, or the device is connected to another.
+    #[non_exhaustive]
+    OtherBroker {
+        /// The device.
+        device: String,
+        /// The broker, as the device is configured with it.
+        broker: String,
     },
     /// A run was completed: the device is there.
     #[non_exhaustive]
@@ -319,8 +329,11 @@ impl Fleet {
             Some(Enrolled { key: &device.key, response, serial: device.progress.serial })
         };
         let mut payload = Vec::new();
-        let action = peer.receive(record, ledger, rng, extra, &mut payload);
-        match action.map_err(HeardError::Request)? {
+        let action = match peer.receive(record, ledger, rng, extra, &mut payload) {
+            Err(RequestError::UnknownBroker) => return other_broker(record.bytes),
+            action => action.map_err(HeardError::Request)?,
+        };
+        match action {
             Action::Answer { topic, broker } => {
                 let device = self.settings.answered_on(topic.as_str()).unwrap_or_default().into();
                 let (topic, broker) = (topic.as_str().into(), broker.into());
@@ -414,4 +427,11 @@ impl Fleet {
         }
         Changes { progress, stamp, sealing: sealing.filter(|_| done) }
     }
+}
+
+/// Who asks for the keys of a broker that is not vouched for, in a record that is authentic.
+fn other_broker(record: &[u8]) -> Result<Heard, HeardError> {
+    let error = HeardError::Request(RequestError::UnknownBroker);
+    let (challenge, ..) = Challenge::parse(record).ok_or(error)?;
+    Ok(Heard::OtherBroker { device: challenge.device.into(), broker: challenge.broker.into() })
 }

@@ -228,11 +228,13 @@ impl<V> Authority<V> {
         let (topic, bytes) = (message.topic.as_str(), message.payload.as_slice());
         let mut rng = getrandom::SysRng;
         let heard = self.fleet.receive(topic, bytes, now(), &mut rng, &[&self.extra]);
-        self.told.extend(match heard {
+        let event = match heard {
             Ok(Heard::Challenge { answer, device, broker }) if self.answers.len() < MAX_ANSWERS => {
                 self.answers.push_back(answer);
-                self.asked = self.asked.saturating_add(1);
-                (self.asked <= MAX_ASKED).then_some(Event::Answered { device, broker })
+                self.is_told().then_some(Event::Answered { device, broker })
+            }
+            Ok(Heard::OtherBroker { device, broker }) => {
+                self.is_told().then_some(Event::OtherBroker { device, broker })
             }
             Ok(Heard::Seen { device, broker }) => Some(Event::Seen { device, broker }),
             Ok(Heard::Acknowledged { device, serial }) => {
@@ -244,7 +246,14 @@ impl<V> Authority<V> {
                 self.ignored = self.ignored.saturating_add(1);
                 None
             }
-        });
+        };
+        self.told.extend(event);
+    }
+
+    /// Whether one more challenge is told.
+    const fn is_told(&mut self) -> bool {
+        self.asked = self.asked.saturating_add(1);
+        self.asked <= MAX_ASKED
     }
 
     async fn sent(&mut self, is_answer: bool) -> Result<(), AuthorityError> {

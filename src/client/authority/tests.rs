@@ -134,8 +134,6 @@ struct World {
 
 impl World {
     fn new(devices: usize) -> Self {
-        let mut keys = KeyFile::generate("r", &mut Counting(1_000)).unwrap();
-        keys.allot("d0").unwrap();
         let mut world = Self {
             fleet: Fleet::new(&settings(), vec![], START).unwrap(),
             keys: first_keys(),
@@ -261,12 +259,16 @@ impl World {
 // --- requests ---
 
 fn peer(number: usize) -> Peer {
+    peer_over(BROKER, number)
+}
+
+fn peer_over(broker: &str, number: usize) -> Peer {
     let (name, request) = (id(number), settings().request());
     let response = settings().response(&name);
     let names = Names {
         device: PeerId::parse(&name).unwrap(),
         authority: PeerId::parse("authority").unwrap(),
-        broker: BrokerName::parse(BROKER).unwrap(),
+        broker: BrokerName::parse(broker).unwrap(),
         request: TopicName::parse(&request).unwrap(),
         response: TopicName::parse(&response).unwrap(),
     };
@@ -297,6 +299,20 @@ fn device_that_completes_a_run_is_seen_and_told_its_serial() {
     assert_eq!(world.stored["d1"].seen, START + 7_000);
     let again = world.ask(&m3);
     assert_eq!(again, Err(HeardError::Request(RequestError::Repeated)));
+}
+
+/// It has the broker under another name, or is connected to another: its owner wants to know.
+#[test]
+fn device_that_asks_over_another_broker_is_told_and_not_answered() {
+    let mut world = World::new(2);
+    let mut m1 = Vec::new();
+    peer_over("127.0.0.1:1883", 1).start(0, &mut Counting(9), &[], &mut m1).unwrap();
+    let (device, broker) = ("d1".into(), "127.0.0.1:1883".into());
+    assert_eq!(world.ask(&m1), Ok(Heard::OtherBroker { device, broker }));
+    // not whoever says so
+    let last = m1.len() - 1;
+    m1[last] ^= 1;
+    assert_eq!(world.ask(&m1), Err(HeardError::Request(RequestError::NotAuthentic)));
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl fmt::Display for PeerFault {
             }
             Self::NoEntropy => "the random generator failed",
             Self::Silent => {
-                "the authority did not answer: see whether it runs and knows this device"
+                "the authority did not answer: see whether it runs, and knows this device and broker"
             }
         })
     }

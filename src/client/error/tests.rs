@@ -319,7 +319,7 @@ fn faults_of_peer_authentication_say_what_to_do() {
         (PeerFault::NoEntropy, "the random generator failed"),
         (
             PeerFault::Silent,
-            "the authority did not answer: see whether it runs and knows this device",
+            "the authority did not answer: see whether it runs, and knows this device and broker",
         ),
     ] {
         let error = LinkError::Peer(fault).to_string();

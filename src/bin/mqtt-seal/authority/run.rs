@@ -63,9 +63,7 @@ impl Args {
         let own = [self.session.broker()];
         let brokers = if self.broker.is_empty() { &own[..] } else { &self.broker };
         for broker in brokers {
-            let name = BrokerName::parse(broker);
-            let name = name.map_err(|error| Fault::usage(error.to_string(), "correct --broker"))?;
-            setup = setup.vouch(name, pins.clone());
+            setup = setup.vouch(named(broker)?, pins.clone());
         }
         let (client, events) = self.session.start_sealed(policy)?;
         match client {
@@ -103,6 +101,19 @@ impl Args {
     }
 }
 
+/// A name that devices ask for: theirs always have a port.
+fn named(broker: &str) -> Result<BrokerName<'_>, Fault> {
+    let name = BrokerName::parse(broker);
+    let name = name.map_err(|error| Fault::usage(error.to_string(), "correct --broker"))?;
+    match broker.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_ok() => Ok(name),
+        _ => {
+            let what = format!("{broker} names no port, as the brokers of devices do");
+            Err(Fault::usage(what, format!("write --broker {broker}:1883, or the port it has")))
+        }
+    }
+}
+
 /// Returns when the user or the system asks for the end.
 async fn end() -> Result<(), Fault> {
     let failed = |error: std::io::Error| {
@@ -132,6 +143,9 @@ fn json_of(event: &Event) -> Value {
         Event::Connected => json!({ "event": "connected" }),
         Event::Answered { device, broker, .. } => {
             json!({ "event": "answered", "device": device, "broker": broker })
+        }
+        Event::OtherBroker { device, broker, .. } => {
+            json!({ "event": "other-broker", "device": device, "broker": broker })
         }
         Event::Seen { device, broker, .. } => {
             json!({ "event": "seen", "device": device, "broker": broker })

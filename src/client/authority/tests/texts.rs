@@ -3,7 +3,7 @@
 use std::io;
 
 use super::*;
-use crate::client::ClientError;
+use crate::client::{ClientError, LinkError};
 use crate::store::key_file::{EditError, KeyFileError, ShareError};
 use crate::store::ledger_file::LedgerFileError;
 use crate::update::{AckError, OpenError};
@@ -35,7 +35,10 @@ fn events_name_the_device() {
     let (device, broker, serial) = (|| "d".into(), || "b:1".into(), 7);
     let texts = [
         Event::Connected,
+        Event::Disconnected { error: LinkError::Closed },
+        Event::Disconnected { error: LinkError::PacketTooLarge { len: 400_015 } },
         Event::Answered { device: device(), broker: broker() },
+        Event::OtherBroker { device: device(), broker: broker() },
         Event::Seen { device: device(), broker: broker() },
         Event::Updated { device: device(), serial },
         Event::Acknowledged { device: device(), serial },
@@ -46,6 +49,7 @@ fn events_name_the_device() {
         Event::NotPublished { topic: "p/keys/d".into(), error: ClientError::NoRetain },
         Event::Stepped { step: Step::Draw },
         Event::KeysUnreadable { error: KeyFileError::NotFound { path: "k".into() } },
+        Event::Ignored { count: 1 },
         Event::Ignored { count: 3 },
         Event::Settled,
     ]
@@ -54,7 +58,13 @@ fn events_name_the_device() {
         texts,
         [
             "connected: publishing all updates anew",
+            "the connection was closed from outside; connecting again",
+            "an incoming packet of 400015 bytes exceeds the limit; connecting again: somebody wrote it \
+             to a topic of this authority, so limit packets at the broker or use mqtt 5, and delete it \
+             if it is retained",
             "d asked, over b:1",
+            "d asks for the keys of b:1, which is not vouched for: name it with --broker, or correct \
+             it at the device",
             "d is there, over b:1",
             "d is given update 7",
             "d has update 7",
@@ -66,7 +76,8 @@ fn events_name_the_device() {
             "p/keys/d: not published: the broker keeps no retained messages",
             "another generation is drawn: devices are given it",
             "the key file is left aside: k: there is no such file: check the path",
-            "3 messages were ignored",
+            "1 message was ignored: not authentic, of no device in the ledger, repeated or late",
+            "3 messages were ignored: not authentic, of no device in the ledger, repeated or late",
             "every device has what there is for it",
         ]
     );
