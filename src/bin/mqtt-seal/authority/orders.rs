@@ -59,9 +59,7 @@ impl RotateArgs {
             let what = format!("a rotation after generation {} is under way", order.past);
             return Err(Fault::new(what, format!("wait: {CARRIED_OUT}")));
         }
-        let mut numbers: Vec<u32> = keys.grants().map(Grant::generation).collect();
-        numbers.sort_unstable();
-        numbers.dedup();
+        let numbers = generations(&keys, |_| true);
         if numbers.len() >= MAX_LIVE_KEYS {
             let what =
                 format!("the key file has {} generations, and clients use no more", numbers.len());
@@ -87,7 +85,16 @@ impl RevokeArgs {
         show::line(&format!(
             "{} is revoked, and a rotation after generation {past} is ordered: {CARRIED_OUT}",
             self.device
-        ))
+        ))?;
+        // a revocation is not put off for them
+        let kept = generations(&keys, |grant| grant.state() != State::Pending);
+        let surplus = kept.len().saturating_add(1).saturating_sub(MAX_LIVE_KEYS);
+        kept.iter().take(surplus).try_for_each(|generation| {
+            show::line(&format!(
+                "clients use {MAX_LIVE_KEYS} generations: with the next one, what is sealed under \
+                 generation {generation} opens no more; publish it again"
+            ))
+        })
     }
 }
 
@@ -105,6 +112,14 @@ fn open(ledger: &LedgerArg, keys: &KeysArg) -> Result<(LedgerFile, KeyFile, KeyF
 
 fn ordered(past: u32, patience: u64, retire: u64) -> Rotation {
     Rotation { past, ordered: moment::now_ms(), patience, retire }
+}
+
+/// The numbers of these generations, the oldest first.
+fn generations(keys: &KeyFile, which: impl Fn(&&Grant) -> bool) -> Vec<u32> {
+    let mut numbers: Vec<u32> = keys.grants().filter(which).map(Grant::generation).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers
 }
 
 fn greatest(keys: &KeyFile) -> u32 {
