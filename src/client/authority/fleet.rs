@@ -355,7 +355,9 @@ impl Fleet {
     #[must_use]
     pub fn step(&self, keys: &KeyFile, now: u64) -> Option<Step> {
         let (rotation, offered) = (self.rotation, self.offered);
-        let nothing_due = self.due.is_empty();
+        // nobody waits for one that was revoked, whatever it says
+        let revoked = |id| self.devices.get(id).is_none_or(|device| device.revoked);
+        let nothing_due = self.due.iter().all(revoked);
         let situation = Situation { rotation, offered, nothing_due, now };
         step::next(keys, &situation, |generation| {
             self.devices.values().filter(|device| device.is_waited_for(generation)).count()

@@ -17,7 +17,7 @@ use crate::session::{Entropy, NoEntropy};
 use crate::store::key_file::{KeyFile, Share};
 use crate::store::ledger_file::{DeviceRow, Granted, Loaded, Progress, Rotation, Settings};
 use crate::topic::TopicName;
-use crate::update::{Entry, KeyState, Received, Receiver, Snapshot, UpdateError};
+use crate::update::{Entry, KeyState, Publisher, Received, Receiver, Snapshot, UpdateError};
 
 const START: u64 = 1_800_000_000_000;
 const BROKER: &str = "b:1883";

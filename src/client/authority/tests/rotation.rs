@@ -113,6 +113,31 @@ fn revoked_device_is_not_waited_for() {
 }
 
 #[test]
+fn revoked_device_that_goes_on_speaking_holds_nobody_up() {
+    let mut world = settled();
+    world.revoke(2);
+    let device = PeerId::parse("d2").unwrap();
+    let topics = settings().topics(device).unwrap();
+    let mut own = Publisher::new(&pairwise(2), "r", device, topics).unwrap();
+    for serial in 100..112 {
+        world.step();
+        world.prepare(100);
+        for number in [0, 1] {
+            world.deliver(number);
+            world.acknowledge(number);
+        }
+        // it says each time that it has something newer
+        let (update, mut sealed) = (Snapshot::new(serial, vec![], vec![]).unwrap(), Vec::new());
+        world.now += 1;
+        own.publish(&update, world.now, &mut world.rng, &[], &mut sealed).unwrap();
+        world.members[2].take(&sealed, world.now, &mut world.rng);
+        let ahead = Heard::Ahead { device: "d2".into(), serial };
+        assert_eq!(world.acknowledge(2), Some(ahead));
+    }
+    assert_eq!(world.sealing(), [2]);
+}
+
+#[test]
 fn generation_that_a_revoked_device_has_never_seals() {
     let mut world = settled();
     world.rotate();
