@@ -139,8 +139,8 @@ impl fmt::Display for Event {
             Self::Acknowledged { device, serial } => write!(f, "{device} has update {serial}"),
             Self::Ahead { device, serial } => write!(
                 f,
-                "{device} has update {serial}, which the ledger does not know: was an older copy \
-                 put back?"
+                "{device} has update {serial}, which the ledger does not know: if an older copy was \
+                 put back, revoke again who was revoked since"
             ),
             Self::UpdatesAhead { seconds } => write!(
                 f,

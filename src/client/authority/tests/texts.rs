@@ -68,7 +68,8 @@ fn events_name_the_device() {
             "d is there, over b:1",
             "d is given update 7",
             "d has update 7",
-            "d has update 7, which the ledger does not know: was an older copy put back?",
+            "d has update 7, which the ledger does not know: if an older copy was put back, revoke \
+             again who was revoked since",
             "updates are dated 60 seconds ahead of this clock, and devices refuse them until then: is \
              it right, or was it wrong before?",
             "d keeps what it has: the key file allots no sender number to the device: allot one",
