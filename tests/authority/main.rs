@@ -298,6 +298,24 @@ fn revocation_knows_of_a_generation_that_is_drawn_meanwhile() {
     assert_eq!(order.past, 2, "the device may have been given generation 2");
 }
 
+/// The other way round: somebody revokes while the authority waits for the key file to draw.
+#[tokio::test(flavor = "multi_thread")]
+async fn generation_is_not_drawn_without_knowledge_of_a_revocation() {
+    let mut site = started(3).await;
+    let lock = key_file::lock(site.ledger.path().with_file_name("keys.toml")).unwrap();
+    rotate(&site, 1);
+    // it has read the order, and stands in the queue
+    thread::sleep(Duration::from_secs(1));
+    let order = Rotation { past: 1, ordered: now(), patience: PATIENCE, retire: 3_600 };
+    site.ledger.revoke("d2", order).unwrap();
+    drop(lock);
+    let rotated = |site: &mut Site| {
+        (0..2).all(|number| site.devices[number].generations(KeyState::Active) == [2])
+    };
+    site.until("rotation of the others", rotated).await;
+    assert!(!site.devices[2].saw_after(1), "it was given a key that seals");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn flood_of_forged_and_repeated_challenges_keeps_nobody_out() {
     const FLOOD: usize = 10_000;

@@ -165,6 +165,17 @@ async fn authority_with_an_older_ledger_is_told_what_the_device_has() {
 }
 
 #[tokio::test]
+async fn older_update_is_not_answered_with_a_serial_whose_number_is_not_taken() {
+    let (memory, mut authority) = (Memory::with_first(), Authority::new());
+    let running = Running::start(&memory, vec![], vec![]);
+    let asks = authority.seal(&numbered(3, true));
+    assert_eq!(running.take(&authority, &asks), None);
+    let older = authority.update(2, &[(1, ACTIVE)]);
+    let outcome = running.updates.take(&older, true);
+    assert!(matches!(outcome, Outcome::RolledBack { ack: None, .. }));
+}
+
+#[tokio::test]
 async fn stored_serial_with_other_keys_is_told_and_not_acknowledged() {
     let (memory, mut authority) = (Memory::with_first(), Authority::new());
     let entries = || vec![Entry::new(grant(1)).unwrap()];
