@@ -172,9 +172,6 @@ impl Device {
             self.progress.offered = generation;
             self.progress.offered_keys = keys;
             self.progress.offered_sender = sender;
-            if has == generation {
-                self.progress.known_keys = keys;
-            }
             self.progress.known = has;
         }
         Ok((snapshot.with_serial(self.progress.serial), !known))

@@ -355,6 +355,19 @@ fn repeated_acknowledgement_is_no_news() {
 }
 
 #[test]
+fn late_acknowledgement_of_an_older_update_is_none_of_the_newest() {
+    let mut world = World::new(2);
+    world.prepare(100);
+    world.deliver(1);
+    world.rotate();
+    world.step();
+    world.prepare(100);
+    assert_eq!(world.acknowledge(1), Some(Heard::Old));
+    world.settle(&[0]);
+    assert_eq!(world.sealing(), [1], "device 1 does not have generation 2");
+}
+
+#[test]
 fn ledger_of_yesterday_is_noticed_and_overtaken() {
     let mut world = World::new(2);
     world.settle(&[0, 1]);

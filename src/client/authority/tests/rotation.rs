@@ -77,6 +77,22 @@ fn lost_connection_begins_the_offer_anew() {
 }
 
 #[test]
+fn device_that_is_enrolled_late_is_offered_the_keys_for_a_while() {
+    let mut world = settled();
+    world.rotate();
+    world.settle(&[0, 1]);
+    world.pass(99);
+    world.members.push(Member::new(3));
+    world.reload();
+    world.pass(1);
+    world.settle(&[0, 1]);
+    assert_eq!(world.sealing(), [1]);
+    world.pass(30);
+    world.settle(&[0, 1]);
+    assert_eq!(world.sealing(), [2]);
+}
+
+#[test]
 fn old_generation_is_erased_after_its_time() {
     let mut world = settled();
     world.rotate();
