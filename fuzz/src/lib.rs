@@ -156,3 +156,14 @@ pub fn take<const N: usize>(data: &mut &[u8]) -> [u8; N] {
     *data = rest;
     std::array::from_fn(|i| head.get(i).copied().unwrap_or(0))
 }
+
+/// From this length on, a word of base64 letters may be a key: half of 32 bytes has 22.
+const SECRET: usize = 16;
+
+/// What is `shown` of a file with this text holds no part of it that may be a key.
+pub fn assert_shows_no_secret(text: &str, shown: &str) {
+    let of_base64 = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
+    for word in text.split(|c| !of_base64(c)).filter(|word| word.len() >= SECRET) {
+        assert!(!shown.contains(word), "{shown}");
+    }
+}
